@@ -1,0 +1,27 @@
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: app test lint
+
+app: .venv/app  ## serve the demo on http://127.0.0.1:7860
+	$(BIN)/python app.py
+
+test: .venv/dev  ## run the whole suite; with HAM10000_DIR set, the tests on the real data too
+	$(BIN)/python -m pytest
+
+lint: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed; give one with make PYTHON=..." if sys.version_info < (3, 10) else 0)'
+	$(PYTHON) -m venv .venv
+
+.venv/app: requirements.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -r requirements.txt
+	touch $@
+
+.venv/dev: requirements.txt requirements-dev.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
+	touch $@

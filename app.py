@@ -1,0 +1,158 @@
+"""The demo: EfficientNet_B0 on HAM10000, with Grad-CAM. Research and education only.
+
+python app.py                                              # http://127.0.0.1:7860
+SKIN_LESION_MODEL=hf-hub:USER/REPO@REVISION python app.py  # another model
+"""
+
+import csv
+import logging
+import os
+from pathlib import Path
+
+try:
+    import spaces  # on the Hub only, and there before anything starts CUDA
+except ImportError:
+    spaces = None
+
+import gradio as gr
+
+import skin_lesion
+from skin_lesion.images import ImageError, open_image
+from skin_lesion.model import ModelError
+from skin_lesion.predict import Classifier
+from skin_lesion.texts import DISCLAIMER, INPUT_NOTE, PRIVACY
+from skin_lesion.ui import about_tab, api, classes_tab, gradcam_tab, predict_tab
+from skin_lesion.ui.theme import CSS, theme
+from skin_lesion.ui.upload import LesionImage
+
+EXAMPLES = Path(__file__).with_name("examples")
+log = logging.getLogger("skin_lesion")
+
+
+def load_model() -> tuple[Classifier, str]:
+    """The model of SKIN_LESION_MODEL, or the bundled one with the reason why it had to stand in."""
+    source = os.environ.get("SKIN_LESION_MODEL") or None
+    try:
+        return skin_lesion.load(source), ""
+    except ModelError as error:
+        if source is None:
+            raise
+        log.warning("SKIN_LESION_MODEL=%s: %s The bundled model is used instead.", source, error)
+        return skin_lesion.load(), f"The model {source} could not be loaded, the bundled one answers instead. {error}"
+
+
+def examples() -> list[tuple[str, str]]:
+    """(path, label) of each bundled example, from credits.csv."""
+    with open(EXAMPLES / "credits.csv", newline="", encoding="utf-8") as file:
+        return [(str(EXAMPLES / row["file"]), row["class"]) for row in csv.DictReader(file)]
+
+
+def build_demo(classifier: Classifier, fallback: str = "") -> gr.Blocks:
+    """The whole page. fallback: why the bundled model stands in for the wanted one, else ""."""
+
+    def show(path: str | None, opacity: float):
+        """A new image: answer and map, or why not."""
+        if path is None:
+            return predict_tab.EMPTY, None, None, gradcam_tab.EMPTY
+        try:
+            image = open_image(path)
+        except ImageError as error:
+            problem = predict_tab.problem_html(str(error))
+            return problem, None, None, problem
+        prediction = classifier.predict(image)
+        map_, explanation = gradcam_tab.explain(classifier, prediction, image, prediction.code, opacity)
+        caption = gradcam_tab.caption_html(explanation, prediction)
+        return predict_tab.answer_html(prediction), prediction.code, map_, caption
+
+    def remap(path: str | None, code: str | None, opacity: float):
+        """Another class or opacity. Nothing is kept between two requests, so the image is read again."""
+        try:
+            image = open_image(path)
+        except ImageError as error:
+            return None, predict_tab.problem_html(str(error))
+        prediction = classifier.predict(image)
+        map_, explanation = gradcam_tab.explain(classifier, prediction, image, code or prediction.code, opacity)
+        return map_, gradcam_tab.caption_html(explanation, prediction)
+
+    def pick(event: gr.SelectData) -> str:
+        """A click on an example: its path becomes the image, as if it had been uploaded."""
+        return bundled[event.index][0]
+
+    bundled = examples()
+    with gr.Blocks(title="Skin lesion classifier", analytics_enabled=False, delete_cache=(60, 300)) as demo:
+        gr.HTML(
+            f"<header><h1>Skin lesions under the dermatoscope</h1>"
+            f'<div class="notice" role="note"><strong>{DISCLAIMER}</strong> {INPUT_NOTE} {PRIVACY}</div>'
+            + (f'<div class="notice fallback" role="alert">{fallback}</div>' if fallback else "")
+            + "</header>",
+            elem_id="head",
+        )
+        with gr.Row():
+            with gr.Column(scale=2, min_width=280):
+                image = LesionImage(
+                    type="filepath",
+                    sources=["upload", "clipboard"],
+                    label="Dermatoscopic image",
+                    height=300,
+                    buttons=["fullscreen"],
+                    alt_text="The image to classify",
+                    elem_id="upload",
+                )
+                gr.HTML('<p class="small">Examples, all synthetic (made by this project). Click one:</p>')
+                gallery = gr.Gallery(
+                    bundled,
+                    label="Examples",
+                    show_label=False,
+                    columns=4,
+                    height="auto",
+                    object_fit="cover",
+                    allow_preview=False,
+                    interactive=False,
+                    buttons=[],
+                    elem_id="examples",
+                )
+            with gr.Column(scale=3, min_width=280), gr.Tabs():
+                with gr.Tab("Predict", id="predict"):
+                    answer = predict_tab.build()
+                with gr.Tab("Grad-CAM", id="gradcam"):
+                    cam = gradcam_tab.build()
+                with gr.Tab("Classes", id="classes"):
+                    classes_tab.build()
+                with gr.Tab("About", id="about"):
+                    about_tab.build(classifier)
+        api.build(classifier, fallback)
+
+        gallery.select(pick, None, image, api_visibility="private")
+        image.change(
+            show,
+            [image, cam.opacity],
+            [answer, cam.target, cam.map, cam.caption],
+            api_visibility="private",
+            show_progress="minimal",
+        )
+        gr.on(
+            [cam.target.input, cam.opacity.release],
+            remap,
+            [image, cam.target, cam.opacity],
+            [cam.map, cam.caption],
+            api_visibility="private",
+            show_progress="minimal",
+        )
+    return demo
+
+
+if spaces is not None:
+
+    @spaces.GPU
+    def gpu_slot() -> None:
+        """ZeroGPU stops a Space in which no function asks for a GPU.
+
+        Nothing here needs one: an image takes some 15 ms on the CPU, less than the wait for a shared GPU.
+        """
+
+
+demo = build_demo(*load_model())
+
+if __name__ == "__main__":
+    # run_history would keep visitors' photographs of skin in their browsers
+    demo.launch(theme=theme(), css=CSS, run_history=False, max_file_size="40mb", footer_links=["api", "gradio"])

@@ -1,0 +1,114 @@
+"""Open an image that somebody uploaded: upright, RGB, of a size we can work with, or refuse it.
+
+Every refusal is an ImageError whose text is one plain sentence for the person who chose the file.
+"""
+
+import io
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+MAX_PIXELS = 50_000_000  # a 50-megapixel photograph needs 150 MB as RGB
+MIN_SIDE = 32  # px; below this nothing of a lesion can be seen
+MAX_BYTES = 40_000_000  # of the file
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "MPO")  # MPO: JPEG of many phones
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
+
+ImageSource = str | os.PathLike | bytes | np.ndarray | Image.Image
+
+
+class ImageError(ValueError):
+    """The image cannot be used; the message says why and what to do."""
+
+
+def open_image(source: ImageSource | None) -> Image.Image:
+    """Open a path, the bytes of a file, an array (H, W), (H, W, 3|4) uint8, or a PIL image.
+
+    Returns an upright RGB image without metadata. Transparent parts become white, 16-bit grey is
+    scaled to 8 bits, an animation gives its first frame.
+
+    Raises:
+        ImageError: no image, not an image, damaged, too small or too large.
+    """
+    if source is None:
+        raise ImageError("There is no image yet: choose or drop one first.")
+    with warnings.catch_warnings():
+        # between one and two times Pillow's own limit it warns; ours, below, is stricter
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        try:
+            image = _open(source)
+            _check_size(image.width, image.height)
+            image.load()  # decodes here, so that damage shows here
+        except ImageError:
+            raise
+        except Image.DecompressionBombError:
+            raise ImageError(
+                f"The image is too large: more than {MAX_PIXELS // 1_000_000} megapixels; "
+                "make it smaller and try again."
+            ) from None
+        except UnidentifiedImageError:
+            raise ImageError("This file is not an image that can be read; use a JPEG or PNG file.") from None
+        except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+            raise ImageError(f"The file cannot be opened: {error.strerror}: {error.filename}.") from None
+        except (OSError, SyntaxError, ValueError, EOFError) as error:
+            # Pillow's decoders raise any of these on damaged files
+            raise ImageError(f"The image is damaged or incomplete ({error}); save or download it again.") from None
+    return to_rgb(image)
+
+
+def _open(source: ImageSource) -> Image.Image:
+    if isinstance(source, Image.Image):
+        return source
+    if isinstance(source, np.ndarray):
+        return _from_array(source)
+    file: Path | io.BytesIO
+    if isinstance(source, (bytes, bytearray)):
+        size, file = len(source), io.BytesIO(source)
+    else:
+        path = Path(source)
+        size, file = path.stat().st_size, path
+    if size == 0:
+        raise ImageError("The file is empty; choose another one.")
+    if size > MAX_BYTES:
+        raise ImageError(f"The file is too large: {size / 1e6:.0f} MB, the limit is {MAX_BYTES // 1_000_000} MB.")
+    return Image.open(file, formats=FORMATS)
+
+
+def _from_array(array: np.ndarray) -> Image.Image:
+    channels_fit = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
+    if array.dtype != np.uint8 or not channels_fit:
+        raise ImageError(
+            f"An array must be uint8 of shape (H, W), (H, W, 3) or (H, W, 4); got {array.dtype} of shape {array.shape}."
+        )
+    return Image.fromarray(array)
+
+
+def _check_size(width: int, height: int) -> None:
+    if min(width, height) < MIN_SIDE:
+        raise ImageError(f"The image is too small: {width}×{height} pixels; each side needs at least {MIN_SIDE}.")
+    if width * height > MAX_PIXELS:
+        raise ImageError(
+            f"The image is too large: {width}×{height} pixels; the limit is "
+            f"{MAX_PIXELS // 1_000_000} megapixels; make it smaller and try again."
+        )
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Turn upright after the EXIF tag, convert any mode to RGB and drop all metadata."""
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I") or image.mode == "F":
+        # Pillow clips 16-bit grey at 255 when it converts; scale by the range that is used instead
+        values = np.asarray(image, dtype=np.float64)
+        top = 65535.0 if image.mode.startswith("I;16") or values.max() > 255 else 255.0
+        image = Image.fromarray(np.uint8(np.clip(values / top, 0, 1) * 255 + 0.5))
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, "white")
+        image = Image.alpha_composite(white, rgba)
+    rgb = image.convert("RGB")
+    clean = Image.new("RGB", rgb.size)  # a new image carries no EXIF, no GPS, no profile
+    clean.paste(rgb)
+    return clean

@@ -1,0 +1,151 @@
+"""Load a model folder, from the package, from disk or from the Hub, and refuse a wrong one by name.
+
+A model folder is timm's own format: config.json and model.safetensors, here with metrics.json.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from safetensors import SafetensorError
+from timm.data import create_transform, resolve_model_data_config
+
+from skin_lesion.classes import CODES
+from skin_lesion.predict import Classifier
+
+BUNDLED = Path(__file__).with_name("weights")
+CONFIG, WEIGHTS, METRICS = "config.json", "model.safetensors", "metrics.json"
+SOURCES = "local-dir:PATH, or hf-hub:USER/REPO with an optional @REVISION"
+
+
+class ModelError(RuntimeError):
+    """The model cannot be loaded; the message says why and what to do."""
+
+
+def load(source: str | None = None) -> Classifier:
+    """Load a classifier together with its own preprocessing.
+
+    Args:
+        source: None for the weights in the package, "local-dir:PATH", or
+            "hf-hub:USER/REPO@REVISION" (a branch, tag or commit; without it the default branch).
+
+    Raises:
+        ModelError: the source is unknown or unreachable, a file is missing or damaged, the
+            classes differ from CODES, or a weight is not finite.
+    """
+    if source is None:
+        return _load_folder(BUNDLED, "bundled")
+    kind, _, place = source.partition(":")
+    if kind == "local-dir" and place:
+        return _load_folder(Path(place), source)
+    if kind == "hf-hub" and place:
+        folder = _download(place)
+        return _load_folder(folder, source, revision=folder.name)  # the snapshot's commit
+    hint = f" Did you mean local-dir:{source}?" if Path(source).is_dir() else ""
+    raise ModelError(f"Unknown model source {source!r}: use {SOURCES}.{hint}")
+
+
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """metrics.json of a model folder, {} if there is none. Raises ModelError if it is damaged."""
+    return _read_json(folder / METRICS) if (folder / METRICS).is_file() else {}
+
+
+def weights_digest(folder: Path) -> str:
+    """First 12 hex digits of the weights file's SHA-256: names a revision where there is no commit."""
+    return hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()[:12]
+
+
+def _load_folder(folder: Path, source: str, revision: str | None = None) -> Classifier:
+    if not folder.is_dir():
+        raise ModelError(f"There is no model folder {folder}.")
+    for name in (CONFIG, WEIGHTS):
+        if not (folder / name).is_file():
+            found = ", ".join(sorted(p.name for p in folder.iterdir())) or "nothing"
+            raise ModelError(
+                f"The model folder {folder} lacks {name} (it has: {found}). "
+                "Give a folder that train.fit wrote, or download it again."
+            )
+    _check_classes(folder)
+    try:
+        model = timm.create_model(f"local-dir:{folder}", pretrained=True)
+    except SafetensorError as error:
+        raise ModelError(
+            f"{folder / WEIGHTS} is damaged or incomplete ({error}); copy or download it again."
+        ) from error
+    except (RuntimeError, KeyError, TypeError, ValueError) as error:
+        # timm: unknown architecture or arguments; torch: names or shapes that do not fit
+        reason = " ".join(str(error).split())[:300]
+        raise ModelError(f"{folder} does not hold a model that timm can build: {reason}") from error
+    model.eval().requires_grad_(False)
+    for name, tensor in model.state_dict().items():
+        if not torch.isfinite(tensor).all():
+            raise ModelError(
+                f"{folder / WEIGHTS} holds values that are not finite in {name}; train or download it again."
+            )
+    return Classifier(
+        model=model,
+        transform=create_transform(**resolve_model_data_config(model), is_training=False),
+        source=source,
+        revision=revision or f"sha256:{weights_digest(folder)}",
+        metrics=read_metrics(folder),
+    )
+
+
+def _check_classes(folder: Path) -> None:
+    config = _read_json(folder / CONFIG)
+    names = config.get("label_names")
+    if not isinstance(names, list) or tuple(names) != CODES:
+        raise ModelError(
+            f"{folder / CONFIG} names other classes, or in another order: label_names is "
+            f"{names!r}, expected {list(CODES)!r}. This model was not made for this program."
+        )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read ({error}); copy or download it again.") from error
+    if not isinstance(value, dict):
+        raise ModelError(f"{path} is not a JSON object; copy or download it again.")
+    return value
+
+
+def _download(place: str) -> Path:
+    """Fetch USER/REPO[@REVISION] into the Hub's cache and return the snapshot's folder."""
+    repo, _, revision = place.partition("@")
+    try:
+        return Path(snapshot_download(repo, revision=revision or None, allow_patterns=["*.json", "*.safetensors"]))
+    except HFValidationError as error:
+        raise ModelError(f"hf-hub:{place} is not of the form {SOURCES}: {error}") from error
+    except GatedRepoError as error:
+        raise ModelError(f"{repo} asks its users to accept conditions first, on its page on the Hub.") from error
+    except RevisionNotFoundError as error:
+        raise ModelError(
+            f"{repo} has no revision {revision!r}; look at its branches, tags and commits on the Hub."
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise ModelError(
+            f"There is no model {repo} on the Hub that you may see. "
+            "Check the name; for a private one log in with 'hf auth login' or set HF_TOKEN."
+        ) from error
+    except LocalEntryNotFoundError as error:
+        raise ModelError(
+            f"The Hub cannot be reached and {place} is not in the cache. Check the network and try again, "
+            "or leave the model source out to use the bundled weights."
+        ) from error
+    except (HfHubHTTPError, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ModelError(f"Downloading {place} failed: {reason} Try again; what has arrived is kept.") from error

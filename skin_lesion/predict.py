@@ -1,0 +1,68 @@
+"""An image in, probabilities and features out, in one pass through the trunk."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from PIL import Image
+
+from skin_lesion.classes import BY_CODE, CODES, LesionClass
+from skin_lesion.images import ImageSource, open_image
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What one pass through the model says about one image."""
+
+    probabilities: dict[str, float]  # by class code, in the order of CODES; they sum to 1
+    logits: torch.Tensor = field(repr=False)  # (7,) float32
+    features: torch.Tensor = field(repr=False)  # (1, 1280, 7, 7) float32, the trunk's last map
+    source: str  # of the model, as given to skin_lesion.load
+    revision: str  # Hub commit, or a digest of the weights file
+
+    @property
+    def code(self) -> str:
+        """The most probable class."""
+        return max(self.probabilities, key=self.probabilities.__getitem__)
+
+    @property
+    def lesion_class(self) -> LesionClass:
+        return BY_CODE[self.code]
+
+    @property
+    def ranked(self) -> list[tuple[LesionClass, float]]:
+        """All classes with their probabilities, most probable first."""
+        return sorted(((BY_CODE[c], p) for c, p in self.probabilities.items()), key=lambda item: -item[1])
+
+    def to_dict(self) -> dict[str, Any]:
+        """As the command line and the API give it: plain values only."""
+        return {
+            "prediction": self.code,
+            "probabilities": {code: round(p, 6) for code, p in self.probabilities.items()},
+            "model": {"source": self.source, "revision": self.revision},
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """A model with its own preprocessing; made by skin_lesion.load."""
+
+    model: Any  # a timm model (forward_features, forward_head) in evaluation mode, parameters frozen
+    transform: Callable[[Image.Image], torch.Tensor]  # RGB image -> (3, H, W), from config.json
+    source: str
+    revision: str
+    metrics: dict[str, Any] = field(repr=False)  # metrics.json of the model folder; {} if it has none
+
+    def predict(self, image: ImageSource) -> Prediction:
+        """Classify a path, the bytes of a file, an array or a PIL image.
+
+        Raises:
+            ImageError: the image cannot be used.
+        """
+        x = self.transform(open_image(image)).unsqueeze(0)  # (1, 3, H, W)
+        with torch.no_grad():  # not inference_mode: Grad-CAM differentiates from the features on
+            features = self.model.forward_features(x)  # (1, C, h, w)
+            logits = self.model.forward_head(features)[0]  # (7,)
+        probabilities = dict(zip(CODES, logits.softmax(0).tolist(), strict=True))
+        return Prediction(probabilities, logits, features, self.source, self.revision)

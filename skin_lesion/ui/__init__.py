@@ -1,0 +1,1 @@
+"""The app's pages; the only package that imports gradio. A tab shows what skin_lesion computes."""

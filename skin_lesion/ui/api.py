@@ -1,0 +1,95 @@
+"""The named endpoints for gradio_client, curl and other programs: plain JSON and files.
+
+They are separate from the page's own events, so that the page can change and they need not.
+"""
+
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from skin_lesion.classes import CLASSES, check_code
+from skin_lesion.explain import CAVEAT
+from skin_lesion.images import ImageError, open_image
+from skin_lesion.predict import Classifier
+from skin_lesion.texts import DISCLAIMER
+from skin_lesion.ui import gradcam_tab
+from skin_lesion.ui.upload import LesionImage
+
+
+def build(classifier: Classifier, fallback: str = "") -> None:
+    """Add /predict, /explain, /classes and /model to the Blocks that is being built."""
+
+    def predict(image: str | None) -> dict[str, Any]:
+        """Classify a dermatoscopic image. Research and education only; not a medical device.
+
+        Args:
+            image: JPEG, PNG, WebP, TIFF, BMP or GIF file.
+
+        Returns:
+            {"prediction": code, "probabilities": {code: share}, "model": {"source", "revision"}}
+        """
+        return classifier.predict(_open(image)).to_dict()
+
+    def explain(image: str | None, target: str = "", opacity: float = 0.7) -> tuple[Image.Image, dict[str, Any]]:
+        """Grad-CAM of a dermatoscopic image for one class.
+
+        Args:
+            image: JPEG, PNG, WebP, TIFF, BMP or GIF file.
+            target: class code (akiec, bcc, bkl, df, mel, nv, vasc); empty for the predicted class.
+            opacity: of the map over the image, from 0 to 1.
+
+        Returns:
+            The overlay as a PNG file, and {"target", "probability", "layer", "map": 7 × 7 numbers in
+            [0, 1], "peak", "caveat", "model"}.
+        """
+        opened = _open(image)
+        prediction = classifier.predict(opened)
+        try:
+            code = check_code(target or prediction.code)
+            picture, explanation = gradcam_tab.explain(classifier, prediction, opened, code, opacity)
+        except ValueError as error:
+            raise gr.Error(str(error)) from error
+        return picture, {
+            "target": code,
+            "probability": round(prediction.probabilities[code], 6),
+            "layer": explanation.layer,
+            "map": explanation.heat.round(4).tolist(),
+            "peak": explanation.peak,
+            "caveat": CAVEAT,
+            "model": prediction.to_dict()["model"],
+        }
+
+    def classes() -> list[dict[str, Any]]:
+        """The seven classes in the order of the model's outputs, with names, groups and descriptions."""
+        return [c.to_dict() for c in CLASSES]
+
+    def model() -> dict[str, Any]:
+        """The model that is running: source, revision, held-out figures and the disclaimer."""
+        return {
+            "source": classifier.source,
+            "revision": classifier.revision,
+            "fallback": fallback or None,
+            "disclaimer": DISCLAIMER,
+            "metrics": classifier.metrics,
+        }
+
+    # Components that are never shown give the endpoints their types and file handling.
+    with gr.Group(visible=False):
+        image = LesionImage(type="filepath", label="image")
+        target = gr.Textbox("", label="target")
+        opacity = gr.Number(0.7, label="opacity")
+        picture = gr.Image(format="png", label="overlay")
+        result = gr.JSON(label="result")
+        trigger = gr.Button()
+    trigger.click(predict, image, result, api_name="predict")
+    trigger.click(explain, [image, target, opacity], [picture, result], api_name="explain")
+    trigger.click(classes, None, result, api_name="classes")
+    trigger.click(model, None, result, api_name="model")
+
+
+def _open(image: str | None) -> Image.Image:
+    try:
+        return open_image(image)
+    except ImageError as error:
+        raise gr.Error(str(error)) from error

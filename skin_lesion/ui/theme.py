@@ -1,0 +1,77 @@
+"""One calm look: theme and style sheet. Colours follow the theme's variables, light and dark."""
+
+import gradio as gr
+import matplotlib
+from matplotlib.colors import to_hex
+
+from skin_lesion.explain import COLOUR_MAP
+
+
+def theme() -> gr.themes.Base:
+    soft = gr.themes.Soft(
+        primary_hue="teal",
+        neutral_hue="slate",
+        # system fonts: the page loads nothing from elsewhere
+        font=["ui-sans-serif", "system-ui", "sans-serif"],
+        font_mono=["ui-monospace", "monospace"],
+        spacing_size="sm",
+    )
+    # darker than Soft's own, for a contrast of at least 4.5 to 1 (WCAG AA)
+    return soft.set(
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_300",
+        block_label_text_color="*primary_800",
+        block_label_text_color_dark="*primary_200",
+        block_title_text_color="*primary_800",
+        block_title_text_color_dark="*primary_200",
+        checkbox_label_background_fill_selected="*primary_700",
+        checkbox_label_background_fill_selected_dark="*primary_700",
+        checkbox_label_text_color_selected="white",
+    )
+
+
+def _gradient() -> str:
+    """CSS stops of the colour map, fading in as in skin_lesion.explain.overlay."""
+    colours = matplotlib.colormaps[COLOUR_MAP]
+    return ", ".join(to_hex((*colours(i / 8)[:3], i / 8), keep_alpha=True) for i in range(9))
+
+
+CSS = """
+.gradio-container { max-width: 1240px !important; margin: 0 auto !important; }
+#head h1 { margin: 0 0 .15rem; font-size: 1.45rem; line-height: 1.25; }
+#head .notice { margin-top: .5rem; }
+.notice { border-inline-start: 4px solid #b45309; padding: .45rem .8rem; border-radius: 6px;
+  background: var(--background-fill-secondary); color: var(--body-text-color); font-size: .95rem; line-height: 1.45; }
+.notice strong { color: inherit; }
+.notice.fallback { border-color: #b91c1c; margin-top: .4rem; }
+.answer { color: var(--body-text-color); line-height: 1.45; }
+.answer h2 { margin: 0; font-size: 1.2rem; }
+.answer p { margin: .25rem 0 .6rem; }
+.bars { list-style: none !important; margin: 0; padding: 0 !important; }
+.bars li { margin: 0 0 .42rem; }
+.bars .row { display: flex; justify-content: space-between; gap: .8rem; font-size: .93rem; }
+.bars .group { color: var(--body-text-color-subdued); white-space: nowrap; }
+.bars .value { font-variant-numeric: tabular-nums; font-weight: 600; white-space: nowrap; }
+.bars .track { height: .6rem; border-radius: 4px; background: var(--border-color-primary); overflow: hidden; }
+.bars .fill { height: 100%; border-radius: 4px; min-width: 2px; }
+.small { font-size: .88rem; color: var(--body-text-color-subdued); }
+.legend { display: flex; align-items: center; gap: .6rem; font-size: .88rem; margin: .3rem 0; }
+.legend .ramp { flex: 1; max-width: 260px; height: .7rem; border-radius: 4px;
+  background: linear-gradient(to right, GRADIENT); }
+.classes { display: grid; grid-template-columns: repeat(auto-fill, minmax(280px, 1fr)); gap: .8rem; }
+.classes article { border: 1px solid var(--border-color-primary); border-inline-start: 6px solid;
+  border-radius: 8px; padding: .7rem .9rem; background: var(--background-fill-primary); color: var(--body-text-color); }
+.classes h3 { margin: 0 0 .2rem; font-size: 1.02rem; line-height: 1.3; }
+.classes p { margin: .3rem 0; font-size: .92rem; line-height: 1.45; }
+.classes a { color: var(--link-text-color); text-decoration: underline; }
+#about table { display: block; overflow-x: auto; max-width: 100%; border: 0 !important; }
+#cam-target label span { white-space: normal; }
+#about td, #about th { padding: .2rem .5rem; font-size: .88rem; white-space: nowrap; }
+#about td:first-child { white-space: normal; min-width: 9rem; }
+[role="tab"] { color: var(--body-text-color) !important; }
+@media (max-width: 480px) {
+  .gradio-container, .gradio-container > main { padding-inline: .5rem !important; }
+  [role="tab"] { padding-inline: .55rem !important; font-size: .9rem !important; }
+  .notice { font-size: .85rem; }
+}
+""".replace("GRADIENT", _gradient())

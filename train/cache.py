@@ -1,0 +1,68 @@
+"""Decode every image once into a uint8 array on disk, so that no epoch waits for JPEG files.
+
+The file's name carries a digest of the names, sizes and times of the images it was made from and
+of the way they were decoded: when any of these change, another file is built, and a stale one is
+never read. It is written under a temporary name first, so a broken build leaves nothing behind.
+"""
+
+import hashlib
+import io
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from skin_lesion.images import ImageError, open_image
+from train.data import DataError, Record
+
+CACHE = Path("runs/cache")
+FORMAT = 1  # raise when the decoding below changes
+
+
+def load_images(records: Sequence[Record], side: int, recompressed: bool = False, folder: Path = CACHE) -> np.ndarray:
+    """Images of `records`, squashed to side × side: uint8 (N, 3, side, side), memory-mapped.
+
+    recompressed: save and open each once more as JPEG of a quality from 40 to 90 that depends on
+        its id. Training on both copies makes the model indifferent to compression.
+
+    Raises:
+        DataError: an image cannot be decoded; names it.
+    """
+    digest = hashlib.sha256(f"{FORMAT},{side},{recompressed}".encode())
+    for record in records:
+        stat = record.path.stat()
+        digest.update(f"{record.path.resolve()},{stat.st_size},{stat.st_mtime_ns}\n".encode())
+    file = folder / f"{digest.hexdigest()[:20]}.npy"
+    if not file.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = file.with_suffix(f".{os.getpid()}.partial")
+        try:
+            shape = (len(records), 3, side, side)
+            array = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
+            with ThreadPoolExecutor() as pool:  # Pillow decodes outside the interpreter's lock
+                decoded = pool.map(lambda record: _decode(record, side, recompressed), records)
+                for i, image in enumerate(tqdm(decoded, "decoding", len(records), unit="image", disable=None)):
+                    array[i] = image
+            array.flush()
+            partial.replace(file)
+        finally:
+            partial.unlink(missing_ok=True)
+    return np.load(file, mmap_mode="r")
+
+
+def _decode(record: Record, side: int, recompressed: bool) -> np.ndarray:
+    try:
+        image = open_image(record.path)
+    except ImageError as error:
+        raise DataError(f"{record.path}: {error}") from None
+    image = image.resize((side, side), Image.Resampling.BICUBIC)
+    if recompressed:
+        quality = 40 + hashlib.sha256(record.image_id.encode()).digest()[0] % 51
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG", quality=quality)
+        image = Image.open(buffer)
+    return np.asarray(image).transpose(2, 0, 1)  # (H, W, 3) -> (3, H, W)

@@ -1,0 +1,46 @@
+"""Write the model folder, the one artifact that training, evaluation, push and the app share."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+
+from skin_lesion.classes import BY_CODE, CODES
+from skin_lesion.model import METRICS
+
+PREDICTIONS = "test_predictions.csv"  # beside metrics.json: one row a held-out image
+SIDE = 224  # px, the finished model's input and the training cache
+
+
+def save_model_folder(model: torch.nn.Module, folder: Path, **records: Any) -> None:
+    """Write config.json and model.safetensors as timm does, and `records` as metrics.json."""
+    model = model.to("cpu").to(memory_format=torch.contiguous_format)  # safetensors wants contiguous
+    timm.models.save_for_hf(
+        model,
+        str(folder),
+        safe_serialization=True,
+        model_args={"drop_rate": 0.2},  # nothing else is needed to build it again
+        model_config={
+            "label_names": list(CODES),
+            "label_descriptions": {code: BY_CODE[code].name for code in CODES},
+            "pretrained_cfg": {
+                "input_size": (3, SIDE, SIDE),
+                "crop_pct": 1.0,
+                "crop_mode": "squash",
+                "interpolation": "bicubic",
+                "license": "cc-by-nc-4.0",
+                "tag": "ham10000",
+            },
+        },
+    )
+    write_json(folder / METRICS, records)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write atomically: a failed write leaves the old file whole."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(partial, path)

@@ -1,0 +1,299 @@
+"""The training loop: read from top to bottom.
+
+One balancing mechanism: logit-adjusted cross-entropy (Menon et al. 2021, arXiv:2007.07314), which
+adds tau * log(class share) to the logits in the loss only. Resolution grows during training, and
+validation runs one step above it, because random crops make lesions look larger than they are at
+test time (Touvron et al. 2019, arXiv:1906.06423).
+
+All randomness of an epoch follows from (seed, epoch): order, augmentation, dropout. So a run that
+is resumed after a whole epoch ends with the weights of one that was never interrupted.
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import timm
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from timm.data import resolve_model_data_config
+from timm.optim import param_groups_weight_decay
+from timm.utils import ModelEmaV3
+from tqdm import tqdm
+
+from skin_lesion.classes import CODES
+from skin_lesion.model import read_metrics
+from train.augment import augment
+from train.cache import load_images
+from train.card import write_card
+from train.data import read_ham10000
+from train.fit import FitError
+from train.folder import PREDICTIONS, SIDE, save_model_folder
+from train.metrics import balanced_accuracy
+from train.split import PARTS, RATIOS, fingerprint, split
+
+if TYPE_CHECKING:
+    from train.fit import Options
+
+ARCHITECTURE = "efficientnet_b0"
+MAX_SKIPPED = 20  # steps in a row without finite gradients before training gives up
+
+
+def fit(options: "Options") -> Path:
+    """Train as the options say and return the model folder."""
+    device = _device(options.device)
+    dtype = _amp_dtype(options.amp, device)
+    parts = split(read_ham10000(options.data), options.split_seed)
+    print(
+        f"split {fingerprint(parts)}: "
+        + ", ".join(f"{len(parts[p]):,} {p}" for p in PARTS)
+        + f"; {device}, autocast {str(dtype).removeprefix('torch.')}"
+    )
+    training, validation = (_subset(parts[p], options.limit) for p in ("train", "val"))
+    copies = [load_images(training, SIDE), load_images(training, SIDE, recompressed=True)]
+    labels = torch.tensor([record.label for record in training])
+    truth = np.array([record.label for record in validation])
+    # (7,); a class that a small subset lacks counts as one image
+    share = torch.bincount(labels, minlength=len(CODES)).clamp(min=1) / len(labels)
+    adjustment = (options.adjust * share.log()).to(device)
+
+    torch.manual_seed(options.seed)
+    model = build_model(options.init, options.drop_path).to(device)
+    model = model.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(param_groups_weight_decay(model, options.weight_decay), lr=options.lr)
+    scaler = torch.amp.GradScaler(device.type, enabled=dtype is torch.float16)
+    average = ModelEmaV3(model, decay=options.ema) if options.ema else None
+    mean, std = (torch.tensor(v, device=device).view(3, 1, 1) for v in normalisation(model))
+    steps = max(1, len(labels) // options.batch)  # an epoch drops its incomplete last batch
+
+    options.out.mkdir(parents=True, exist_ok=True)
+    checkpoint = options.out / "checkpoint.pt"
+    state = {"model": model, "optimizer": optimizer, "scaler": scaler, "average": average}
+    first, history = _resume(checkpoint, state, options, fingerprint(parts))
+
+    for epoch in range(first, options.epochs):
+        started, losses, skipped, in_a_row = time.perf_counter(), [], 0, 0
+        side = options.side(epoch)
+        torch.manual_seed(options.seed * 100_003 + epoch)  # dropout and stochastic depth
+        generator = torch.Generator().manual_seed(options.seed * 100_003 + epoch)
+        model.train()
+        progress = tqdm(
+            _batches(len(labels), options.batch, generator),
+            f"epoch {epoch + 1}/{options.epochs}",
+            steps,
+            unit_scale=options.batch,
+            unit="image",
+            leave=False,
+            disable=None,
+            mininterval=2,
+        )
+        for step, index in enumerate(progress):
+            for group in optimizer.param_groups:
+                group["lr"] = options.lr * _schedule(epoch + step / steps, options.warmup, options.epochs)
+            x = torch.from_numpy(_pick(copies, index, generator)).to(device)
+            x = ((augment(x, side, generator) - mean) / std).contiguous(memory_format=torch.channels_last)
+            with torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
+                logits = model(x)
+            y = labels[index].to(device)
+            loss = F.cross_entropy(logits.float() + adjustment, y, label_smoothing=options.smoothing)
+            scaler.scale(loss).backward()
+            scaler.unscale_(optimizer)
+            norm = torch.nn.utils.clip_grad_norm_(model.parameters(), options.clip)
+            if torch.isfinite(norm):
+                scaler.step(optimizer)
+                if average:
+                    average.update(model)
+                losses.append(loss.item())
+                in_a_row = 0
+            else:  # with fp16 this is how the scaler finds its scale; otherwise something is wrong
+                skipped, in_a_row = skipped + 1, in_a_row + 1
+                if in_a_row >= MAX_SKIPPED:
+                    raise FitError(
+                        f"{in_a_row} steps in a row had no finite gradient in epoch {epoch + 1}: training "
+                        f"diverges. Lower --lr (now {options.lr:g}) or use --amp bf16 or off (now {options.amp})."
+                    )
+            scaler.update()
+            optimizer.zero_grad(set_to_none=True)
+            progress.set_postfix(loss=f"{np.mean(losses[-50:] or [np.nan]):.3f}", refresh=False)
+
+        seconds = time.perf_counter() - started
+        best = average.module if average else model
+        probabilities = predict(best, validation, min(SIDE, side + 32), options.batch, device, dtype)
+        line: dict[str, Any] = {
+            "epoch": epoch + 1,
+            "side": side,
+            "loss": round(float(np.mean(losses)), 4) if losses else None,
+            "val_balanced_accuracy": round(balanced_accuracy(truth, probabilities), 4),
+            "skipped_steps": skipped,
+            "images_per_second": round(steps * options.batch / seconds, 1),
+        }
+        history.append(line)
+        print(json.dumps(line), flush=True)
+        _save_checkpoint(checkpoint, state, options, fingerprint(parts), history)
+
+    best = average.module if average else model
+    save_model_folder(
+        best,
+        options.out,
+        split={
+            "seed": options.split_seed,
+            "ratios": RATIOS,
+            "fingerprint": fingerprint(parts),
+            "images": {p: len(parts[p]) for p in PARTS},
+        },
+        training={"options": _plain(options), "history": history},
+    )
+    write_card(options.out, read_metrics(options.out))
+    (options.out / PREDICTIONS).unlink(missing_ok=True)  # of earlier weights
+    checkpoint.unlink()  # the run is whole
+    print(f"model folder: {options.out}\nnext: python -m train.evaluate {options.out} --data {options.data}")
+    return options.out
+
+
+def build_model(init: str, drop_path: float = 0.0) -> torch.nn.Module:
+    """EfficientNet_B0 with seven outputs. init: imagenet, none, or a .safetensors file of timm's names."""
+    arguments: dict[str, Any] = {"num_classes": len(CODES), "drop_rate": 0.2, "drop_path_rate": drop_path}
+    if init in ("imagenet", "none"):
+        try:
+            return timm.create_model(ARCHITECTURE, pretrained=init == "imagenet", **arguments)
+        except Exception as error:  # the Hub's client raises many kinds; the next step is one
+            raise FitError(
+                f"The ImageNet weights could not be downloaded ({error}). Check the network, "
+                "or give --init PATH of a .safetensors file, or --init none."
+            ) from error
+    model = timm.create_model(ARCHITECTURE, **arguments)
+    try:
+        weights = load_file(init)
+    except (OSError, SafetensorError) as error:
+        raise FitError(f"--init {init!r} is neither 'imagenet' nor 'none' nor a safetensors file: {error}") from None
+    own = model.state_dict()
+    fitting = {k: v for k, v in weights.items() if k in own and v.shape == own[k].shape}
+    missing = [k for k in own if k not in fitting and not k.startswith("classifier.")]
+    if missing:
+        raise FitError(f"--init {init} lacks {len(missing)} weights of {ARCHITECTURE}; the first: {missing[0]}.")
+    model.load_state_dict(fitting, strict=False)
+    return model
+
+
+def normalisation(model: torch.nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of the model's input, as timm knows them."""
+    config = resolve_model_data_config(model)
+    return config["mean"], config["std"]
+
+
+@torch.inference_mode()
+def predict(
+    model: torch.nn.Module,
+    records: list,
+    side: int,
+    batch: int,
+    device: torch.device,
+    dtype: torch.dtype,
+    recompressed: bool = False,
+) -> np.ndarray:
+    """Probabilities (N, 7) of whole images, no augmentation; leaves the model in evaluation mode."""
+    images = load_images(records, SIDE, recompressed)
+    mean, std = (torch.tensor(v, device=device).view(3, 1, 1) for v in normalisation(model))
+    model.eval()
+    rows = []
+    for start in range(0, len(images), batch):
+        x = torch.from_numpy(np.array(images[start : start + batch])).to(device).float() / 255
+        if side != SIDE:
+            x = F.interpolate(x, size=(side, side), mode="bilinear", antialias=True)
+        x = ((x - mean) / std).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
+            logits = model(x)
+        rows.append(logits.float().softmax(1).cpu().numpy())
+    return np.concatenate(rows)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        here = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+        raise FitError(
+            f"--device {name!r} cannot be used ({str(error).splitlines()[0]}). Here: {', '.join(here)}."
+        ) from None
+    return device
+
+
+def _amp_dtype(amp: str, device: torch.device) -> torch.dtype:
+    if amp == "auto":
+        if device.type == "cuda":
+            # EfficientNet in fp16 has produced NaN gradients in public reports: bf16 first
+            amp = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+        else:
+            amp = "bf16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "off"
+    return {"bf16": torch.bfloat16, "fp16": torch.float16, "off": torch.float32}[amp]
+
+
+def _schedule(epoch: float, warmup: float, epochs: int) -> float:
+    """Linear warm-up, then cosine to zero: the factor of the peak learning rate."""
+    if epoch < warmup:
+        return (epoch + 0.01) / (warmup + 0.01)
+    return 0.5 * (1 + np.cos(np.pi * (epoch - warmup) / max(epochs - warmup, 1e-9)))
+
+
+def _batches(count: int, batch: int, generator: torch.Generator) -> Iterator[np.ndarray]:
+    order = torch.randperm(count, generator=generator).numpy()
+    for start in range(0, max(1, count // batch) * batch, batch):
+        yield order[start : start + batch]
+
+
+def _pick(copies: list[np.ndarray], index: np.ndarray, generator: torch.Generator) -> np.ndarray:
+    """(B, 3, S, S) uint8, each image from one of the copies at random."""
+    which = torch.randint(len(copies), (len(index),), generator=generator).tolist()
+    return np.stack([copies[w][i] for w, i in zip(which, index, strict=True)])
+
+
+def _subset(records: list, limit: int) -> list:
+    return records if not limit else records[:: max(1, len(records) // limit)][:limit]
+
+
+def _plain(options: "Options") -> dict[str, Any]:
+    """The options as JSON, without what names a place on this machine."""
+    values = asdict(options)
+    for name in ("data", "out", "resume"):
+        del values[name]
+    if values["init"] not in ("imagenet", "none"):
+        values["init"] = Path(values["init"]).name
+    return values
+
+
+def _save_checkpoint(path: Path, state: dict, options: "Options", split_id: str, history: list) -> None:
+    saved = {name: part.state_dict() for name, part in state.items() if part is not None}
+    saved |= {"options": _plain(options), "split": split_id, "history": history}
+    partial = path.with_suffix(".partial")
+    torch.save(saved, partial)
+    os.replace(partial, path)
+
+
+def _resume(path: Path, state: dict, options: "Options", split_id: str) -> tuple[int, list]:
+    if not options.resume:
+        return 0, []
+    if not path.is_file():
+        raise FitError(f"--resume: there is no {path}; leave --resume out to start, or give the --out of the run.")
+    saved = torch.load(path, map_location="cpu", weights_only=True)
+    now = json.loads(json.dumps(_plain(options)))
+    then = json.loads(json.dumps(saved["options"]))
+    changed = [f"{k} {then.get(k)!r} -> {now[k]!r}" for k in now if now[k] != then.get(k)]
+    if changed or saved["split"] != split_id:
+        changed += [f"split {saved['split']} -> {split_id}"] if saved["split"] != split_id else []
+        raise FitError(
+            f"--resume: {path} comes from another run ({'; '.join(changed)}). Use its options, or start anew."
+        )
+    for name, part in state.items():
+        if part is not None:
+            part.load_state_dict(saved[name])
+    return len(saved["history"]), saved["history"]
