@@ -7,6 +7,8 @@ SKIN_LESION_MODEL=hf-hub:USER/REPO@REVISION python app.py  # another model
 import csv
 import logging
 import os
+from functools import partial
+from html import escape
 from pathlib import Path
 
 try:
@@ -17,11 +19,11 @@ except ImportError:
 import gradio as gr
 
 import skin_lesion
-from skin_lesion.images import ImageError, open_image
 from skin_lesion.model import ModelError
 from skin_lesion.predict import Classifier
 from skin_lesion.texts import DISCLAIMER, INPUT_NOTE, PRIVACY
 from skin_lesion.ui import about_tab, api, classes_tab, gradcam_tab, predict_tab
+from skin_lesion.ui.answer import answer, remap
 from skin_lesion.ui.theme import CSS, theme
 from skin_lesion.ui.upload import LesionImage
 
@@ -50,30 +52,6 @@ def examples() -> list[tuple[str, str]]:
 def build_demo(classifier: Classifier, fallback: str = "") -> gr.Blocks:
     """The whole page. fallback: why the bundled model stands in for the wanted one, else ""."""
 
-    def show(path: str | None, opacity: float):
-        """A new image: answer and map, or why not."""
-        if path is None:
-            return predict_tab.EMPTY, None, None, gradcam_tab.EMPTY
-        try:
-            image = open_image(path)
-        except ImageError as error:
-            problem = predict_tab.problem_html(str(error))
-            return problem, None, None, problem
-        prediction = classifier.predict(image)
-        map_, explanation = gradcam_tab.explain(classifier, prediction, image, prediction.code, opacity)
-        caption = gradcam_tab.caption_html(explanation, prediction)
-        return predict_tab.answer_html(prediction), prediction.code, map_, caption
-
-    def remap(path: str | None, code: str | None, opacity: float):
-        """Another class or opacity. Nothing is kept between two requests, so the image is read again."""
-        try:
-            image = open_image(path)
-        except ImageError as error:
-            return None, predict_tab.problem_html(str(error))
-        prediction = classifier.predict(image)
-        map_, explanation = gradcam_tab.explain(classifier, prediction, image, code or prediction.code, opacity)
-        return map_, gradcam_tab.caption_html(explanation, prediction)
-
     def pick(event: gr.SelectData) -> str:
         """A click on an example: its path becomes the image, as if it had been uploaded."""
         return bundled[event.index][0]
@@ -83,7 +61,7 @@ def build_demo(classifier: Classifier, fallback: str = "") -> gr.Blocks:
         gr.HTML(
             f"<header><h1>Skin lesions under the dermatoscope</h1>"
             f'<div class="notice" role="note"><strong>{DISCLAIMER}</strong> {INPUT_NOTE} {PRIVACY}</div>'
-            + (f'<div class="notice fallback" role="alert">{fallback}</div>' if fallback else "")
+            + (f'<div class="notice fallback" role="alert">{escape(fallback)}</div>' if fallback else "")
             + "</header>",
             elem_id="head",
         )
@@ -113,7 +91,7 @@ def build_demo(classifier: Classifier, fallback: str = "") -> gr.Blocks:
                 )
             with gr.Column(scale=3, min_width=280), gr.Tabs():
                 with gr.Tab("Predict", id="predict"):
-                    answer = predict_tab.build()
+                    result = predict_tab.build()
                 with gr.Tab("Grad-CAM", id="gradcam"):
                     cam = gradcam_tab.build()
                 with gr.Tab("Classes", id="classes"):
@@ -124,15 +102,15 @@ def build_demo(classifier: Classifier, fallback: str = "") -> gr.Blocks:
 
         gallery.select(pick, None, image, api_visibility="private")
         image.change(
-            show,
+            partial(answer, classifier),
             [image, cam.opacity],
-            [answer, cam.target, cam.map, cam.caption],
+            [result, cam.target, cam.map, cam.caption],
             api_visibility="private",
             show_progress="minimal",
         )
         gr.on(
             [cam.target.input, cam.opacity.release],
-            remap,
+            partial(remap, classifier),
             [image, cam.target, cam.opacity],
             [cam.map, cam.caption],
             api_visibility="private",

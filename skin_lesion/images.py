@@ -14,7 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 MAX_PIXELS = 50_000_000  # a 50-megapixel photograph needs 150 MB as RGB
 MIN_SIDE = 32  # px; below this nothing of a lesion can be seen
 MAX_BYTES = 40_000_000  # of the file
-FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "MPO")  # MPO: JPEG of many phones
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")  # JPEG includes the MPO of many phones
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 
 ImageSource = str | os.PathLike | bytes | np.ndarray | Image.Image

@@ -10,10 +10,9 @@ is resumed after a whole epoch ends with the weights of one that was never inter
 """
 
 import json
-import os
+import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +32,7 @@ from skin_lesion.model import read_metrics
 from train.augment import augment
 from train.cache import load_images
 from train.card import write_card
+from train.checkpoint import plain, resume, save_checkpoint
 from train.data import read_ham10000
 from train.fit import FitError
 from train.folder import PREDICTIONS, SIDE, save_model_folder
@@ -76,7 +76,7 @@ def fit(options: "Options") -> Path:
     options.out.mkdir(parents=True, exist_ok=True)
     checkpoint = options.out / "checkpoint.pt"
     state = {"model": model, "optimizer": optimizer, "scaler": scaler, "average": average}
-    first, history = _resume(checkpoint, state, options, fingerprint(parts))
+    first, history = resume(checkpoint, state, options, fingerprint(parts))
 
     for epoch in range(first, options.epochs):
         started, losses, skipped, in_a_row = time.perf_counter(), [], 0, 0
@@ -136,7 +136,7 @@ def fit(options: "Options") -> Path:
         }
         history.append(line)
         print(json.dumps(line), flush=True)
-        _save_checkpoint(checkpoint, state, options, fingerprint(parts), history)
+        save_checkpoint(checkpoint, state, options, fingerprint(parts), history)
 
     best = average.module if average else model
     save_model_folder(
@@ -148,7 +148,7 @@ def fit(options: "Options") -> Path:
             "fingerprint": fingerprint(parts),
             "images": {p: len(parts[p]) for p in PARTS},
         },
-        training={"options": _plain(options), "history": history},
+        training={"options": plain(options), "history": history},
     )
     write_card(options.out, read_metrics(options.out))
     (options.out / PREDICTIONS).unlink(missing_ok=True)  # of earlier weights
@@ -242,7 +242,7 @@ def _schedule(epoch: float, warmup: float, epochs: int) -> float:
     """Linear warm-up, then cosine to zero: the factor of the peak learning rate."""
     if epoch < warmup:
         return (epoch + 0.01) / (warmup + 0.01)
-    return 0.5 * (1 + np.cos(np.pi * (epoch - warmup) / max(epochs - warmup, 1e-9)))
+    return 0.5 * (1 + math.cos(math.pi * (epoch - warmup) / max(epochs - warmup, 1e-9)))
 
 
 def _batches(count: int, batch: int, generator: torch.Generator) -> Iterator[np.ndarray]:
@@ -259,41 +259,3 @@ def _pick(copies: list[np.ndarray], index: np.ndarray, generator: torch.Generato
 
 def _subset(records: list, limit: int) -> list:
     return records if not limit else records[:: max(1, len(records) // limit)][:limit]
-
-
-def _plain(options: "Options") -> dict[str, Any]:
-    """The options as JSON, without what names a place on this machine."""
-    values = asdict(options)
-    for name in ("data", "out", "resume"):
-        del values[name]
-    if values["init"] not in ("imagenet", "none"):
-        values["init"] = Path(values["init"]).name
-    return values
-
-
-def _save_checkpoint(path: Path, state: dict, options: "Options", split_id: str, history: list) -> None:
-    saved = {name: part.state_dict() for name, part in state.items() if part is not None}
-    saved |= {"options": _plain(options), "split": split_id, "history": history}
-    partial = path.with_suffix(".partial")
-    torch.save(saved, partial)
-    os.replace(partial, path)
-
-
-def _resume(path: Path, state: dict, options: "Options", split_id: str) -> tuple[int, list]:
-    if not options.resume:
-        return 0, []
-    if not path.is_file():
-        raise FitError(f"--resume: there is no {path}; leave --resume out to start, or give the --out of the run.")
-    saved = torch.load(path, map_location="cpu", weights_only=True)
-    now = json.loads(json.dumps(_plain(options)))
-    then = json.loads(json.dumps(saved["options"]))
-    changed = [f"{k} {then.get(k)!r} -> {now[k]!r}" for k in now if now[k] != then.get(k)]
-    if changed or saved["split"] != split_id:
-        changed += [f"split {saved['split']} -> {split_id}"] if saved["split"] != split_id else []
-        raise FitError(
-            f"--resume: {path} comes from another run ({'; '.join(changed)}). Use its options, or start anew."
-        )
-    for name, part in state.items():
-        if part is not None:
-            part.load_state_dict(saved[name])
-    return len(saved["history"]), saved["history"]

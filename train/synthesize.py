@@ -10,8 +10,9 @@ Selection: of `--candidates` draws per class the one to which the classifier giv
 the highest probability is kept. The examples therefore show what the classifier recognises, and
 say nothing about how often it is right. credits.csv repeats this rule beside each file.
 
-Writes OUT/<code>_synthetic.jpg (600 x 450, RGB) for each class and OUT/credits.csv. Deterministic
-given the seed and the model. Takes about 2 s a candidate on one CPU core: 6 minutes in all.
+Writes OUT/<code>_synthetic.jpg (600 x 450, RGB) for each class and OUT/credits.csv, whose column
+seed holds SEED/CLASS/CANDIDATE, the numbers that make the image again. Deterministic given the
+seed and the model. Takes about 2 s a candidate on one CPU core: 6 minutes in all.
 """
 
 import argparse

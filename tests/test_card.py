@@ -1,0 +1,56 @@
+"""Every figure in a document comes from metrics.json, and metrics.json from test_predictions.csv."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from skin_lesion.model import BUNDLED, load, read_metrics, weights_digest
+from train.card import README, model_card, with_results
+from train.data import read_ham10000
+from train.evaluate import PREDICTIONS, held_out, read_predictions
+from train.metrics import summarise
+
+
+@pytest.fixture(scope="module")
+def metrics():
+    return read_metrics(BUNDLED)
+
+
+def test_metrics_follow_from_the_published_predictions(metrics):
+    assert summarise(*read_predictions(BUNDLED / PREDICTIONS)) == metrics["test"]
+
+
+def test_metrics_belong_to_these_weights(metrics):
+    assert metrics["weights"] == f"sha256:{weights_digest(BUNDLED)}"
+
+
+def test_model_card_and_readme_say_what_metrics_say(metrics):
+    assert (BUNDLED / "README.md").read_text(encoding="utf-8") == model_card(metrics)
+    readme = README.read_text(encoding="utf-8")
+    assert readme == with_results(readme, metrics), "run python -m train.card"
+
+
+def test_model_card_has_front_matter_the_hub_accepts(metrics):
+    front = yaml.safe_load(model_card(metrics).split("---\n")[1])
+    assert front["library_name"] == "timm" and front["license"] == "cc-by-nc-4.0"
+
+
+def test_a_readme_without_markers_is_refused(metrics):
+    with pytest.raises(ValueError, match="lost its markers"):
+        with_results("# nothing", metrics)
+
+
+def test_bundled_weights_pass_the_floor_of_the_first_release(metrics):
+    assert metrics["test"]["headlines"]["balanced_accuracy"]["value"] >= 0.72
+
+
+def test_bundled_weights_give_the_published_predictions_on_the_real_images(metrics, ham10000: Path):
+    """Fifty held-out images through the runtime, against test_predictions.csv."""
+    classifier = load()
+    test = held_out(read_ham10000(ham10000), metrics, BUNDLED)
+    _, published, _ = read_predictions(BUNDLED / PREDICTIONS)
+    for i in range(0, len(test), len(test) // 50):
+        found = list(classifier.predict(test[i].path).probabilities.values())
+        assert np.allclose(found, published[i], atol=1e-3)

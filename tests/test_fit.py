@@ -1,0 +1,176 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from skin_lesion.classes import CODES
+from skin_lesion.model import ModelError, load
+from train import evaluate, loop
+from train.cache import load_images
+from train.card import model_card
+from train.data import DataError, read_ham10000
+from train.fit import FitError, parse_options
+from train.split import fingerprint, split
+
+COMMON = ["--init", "none", "--batch", "8", "--amp", "off", "--device", "cpu", "--ema", "0.5"]
+
+
+def options(dataset, out, *more):
+    return parse_options(["--data", str(dataset), "--out", str(out), *COMMON, *more])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    """Keep the decoded images of the tests out of the project's own cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(load_images, "__defaults__", (False, tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def trained(dataset, tmp_path_factory, cache):
+    return loop.fit(options(dataset, tmp_path_factory.mktemp("run") / "model", "--schedule", "2@32", "1@48"))
+
+
+def test_training_writes_a_model_folder_that_loads_and_says_how_it_was_made(trained, dataset):
+    classifier = load(f"local-dir:{trained}")
+    metrics = classifier.metrics
+    parts = split(read_ham10000(dataset))
+    assert metrics["split"]["fingerprint"] == fingerprint(parts)
+    assert metrics["split"]["images"] == {name: len(part) for name, part in parts.items()}
+    history = metrics["training"]["history"]
+    assert [line["side"] for line in history] == [32, 32, 48]
+    assert all(np.isfinite(line["loss"]) for line in history)
+    assert metrics["training"]["options"]["schedule"] == [[2, 32], [1, 48]]
+    assert "not been evaluated yet" in (trained / "README.md").read_text()
+    assert not (trained / "checkpoint.pt").exists()
+
+
+def test_an_interrupted_run_resumes_to_the_same_weights_bit_for_bit(trained, dataset, tmp_path, monkeypatch):
+    save = loop.save_checkpoint
+
+    def save_then_stop(path, state, options, split_id, history):
+        save(path, state, options, split_id, history)
+        if len(history) == 2:
+            raise KeyboardInterrupt
+
+    out = tmp_path / "model"
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "save_checkpoint", save_then_stop)
+        with pytest.raises(KeyboardInterrupt):
+            loop.fit(options(dataset, out, "--schedule", "2@32", "1@48"))
+    assert not (out / "model.safetensors").exists()
+    loop.fit(options(dataset, out, "--schedule", "2@32", "1@48", "--resume"))
+    assert (out / "model.safetensors").read_bytes() == (trained / "model.safetensors").read_bytes()
+
+
+def test_resume_refuses_a_checkpoint_of_another_run(dataset, tmp_path, monkeypatch):
+    with pytest.raises(FitError, match="there is no .*checkpoint.pt"):
+        loop.fit(options(dataset, tmp_path, "--schedule", "1@32", "--resume"))
+    save = loop.save_checkpoint
+
+    def save_then_stop(*args):
+        save(*args)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "save_checkpoint", save_then_stop)
+    with pytest.raises(KeyboardInterrupt):
+        loop.fit(options(dataset, tmp_path, "--schedule", "1@32"))
+    with pytest.raises(FitError, match="another run .*seed 0 -> 7"):
+        loop.fit(options(dataset, tmp_path, "--schedule", "1@32", "--seed", "7", "--resume"))
+
+
+def test_steps_without_finite_gradients_end_in_a_clear_error(dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "MAX_SKIPPED", 3)
+    monkeypatch.setattr(loop.F, "cross_entropy", lambda logits, *_, **__: logits.sum() * torch.nan)
+    with pytest.raises(FitError, match="3 steps in a row .* Lower --lr .now 0.001. or use --amp"):
+        loop.fit(options(dataset, tmp_path, "--schedule", "1@32"))
+
+
+@pytest.mark.parametrize("amp", ["bf16", "fp16"])
+def test_mixed_precision_trains_to_finite_weights(dataset, tmp_path, amp):
+    out = loop.fit(options(dataset, tmp_path, "--schedule", "2@32", "--amp", amp))
+    assert load(f"local-dir:{out}").metrics["training"]["history"][-1]["loss"] > 0
+
+
+def test_evaluation_writes_figures_that_follow_from_its_predictions(trained, dataset):
+    metrics = evaluate.evaluate(trained, dataset)
+    test = split(read_ham10000(dataset))["test"]
+    labels, probabilities, lesions = evaluate.read_predictions(trained / "test_predictions.csv")
+    assert [CODES[i] for i in labels] == [r.dx for r in test]
+    hits = probabilities.argmax(1) == labels
+    assert metrics["test"]["headlines"]["accuracy"]["value"] == pytest.approx(hits.mean(), abs=1e-4)
+    assert metrics["test"]["images"] == len(test) and metrics["test"]["lesions"] == len(set(lesions))
+    assert json.loads((trained / "metrics.json").read_text()) == metrics
+    assert (trained / "README.md").read_text() == model_card(metrics)
+
+
+def test_evaluation_refuses_another_split(trained, dataset, tmp_path):
+    records = read_ham10000(dataset)
+    metrics = load(f"local-dir:{trained}").metrics
+    with pytest.raises(ModelError, match="was trained on split .* but this data gives"):
+        evaluate.held_out(records[:-1], metrics, trained)
+    with pytest.raises(ModelError, match="does not say which split"):
+        evaluate.held_out(records, {}, trained)
+
+
+def test_cache_notices_changed_and_damaged_images(dataset, tmp_path):
+    import shutil
+
+    copy = shutil.copytree(dataset, tmp_path / "ham")
+    records = read_ham10000(copy)
+    first = np.array(load_images(records, 32, folder=tmp_path / "cache"))
+    assert first.shape == (84, 3, 32, 32)
+    shutil.copyfile(records[50].path, records[0].path)
+    second = load_images(records, 32, folder=tmp_path / "cache")
+    assert np.array_equal(second[0], first[50]) and np.array_equal(second[1:], first[1:])
+    records[2].path.write_bytes(b"no image")
+    with pytest.raises(DataError, match=f"{records[2].path}: This file is not an image"):
+        load_images(records, 32, folder=tmp_path / "cache")
+    assert not list((tmp_path / "cache").glob("*.partial"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--schedule", "ten@128"], "is not EPOCHS@PIXELS"),
+        (["--schedule", "3@8"], "is not EPOCHS@PIXELS"),
+        (["--lr", "-1"], "'-1' is not a number from 1e-08 to 1"),
+        (["--batch", "many"], "'many' is not a number from 2 to 4096"),
+        (["--amp", "int8"], "invalid choice: 'int8'"),
+    ],
+)
+def test_bad_options_are_named_with_the_valid_ones(arguments, message, capsys):
+    with pytest.raises(SystemExit):
+        parse_options(["--data", "x", *arguments])
+    assert message in capsys.readouterr().err
+
+
+def test_bad_init_and_device_are_named(tmp_path):
+    with pytest.raises(FitError, match="neither 'imagenet' nor 'none'"):
+        loop.build_model(str(tmp_path / "absent.safetensors"))
+    with pytest.raises(FitError, match="--device 'tpu' cannot be used .* Here: cpu"):
+        loop._device("tpu")
+
+
+def test_missing_data_folder_is_a_message_not_a_traceback(tmp_path):
+    command = [sys.executable, "-m", "train.fit", "--data", str(tmp_path / "nowhere")]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert result.stderr.startswith("train.fit: There is no folder") and "Traceback" not in result.stderr
+
+
+def test_help_does_not_wait_for_torch():
+    command = [sys.executable, "-X", "importtime", "-m", "train.fit", "--help"]
+    out = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "--schedule" in out.stdout and "| torch" not in out.stderr
+
+
+def test_learning_rate_warms_up_then_falls_to_zero():
+    factors = [loop._schedule(e / 10, warmup=1, epochs=10) for e in range(101)]
+    assert factors[0] < 0.02 and factors[10] == pytest.approx(1)
+    assert factors[100] == pytest.approx(0, abs=1e-9)
+    assert all(a >= b for a, b in zip(factors[10:], factors[11:], strict=False))

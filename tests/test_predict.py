@@ -1,0 +1,122 @@
+import csv
+import dataclasses
+import io
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from skin_lesion.__main__ import main
+from skin_lesion.classes import CODES
+from skin_lesion.images import ImageError
+
+
+def test_probabilities_are_the_softmax_of_the_whole_model(classifier, image):
+    prediction = classifier.predict(image)
+    with torch.no_grad():
+        logits = classifier.model(classifier.transform(image).unsqueeze(0))[0]
+    assert torch.allclose(prediction.logits, logits, atol=1e-5)
+    assert list(prediction.probabilities) == list(CODES)
+    assert np.allclose(list(prediction.probabilities.values()), logits.softmax(0), atol=1e-6)
+    assert prediction.code == CODES[int(logits.argmax())]
+    assert prediction.features.shape == (1, 1280, 7, 7)
+    assert [p for _, p in prediction.ranked] == sorted(prediction.probabilities.values(), reverse=True)
+
+
+def test_the_trunk_runs_once(classifier, image):
+    calls = []
+    handle = classifier.model.conv_head.register_forward_hook(lambda *_: calls.append(1))
+    try:
+        classifier.predict(image)
+    finally:
+        handle.remove()
+    assert len(calls) == 1
+
+
+def test_the_whole_image_is_squashed_not_cropped(classifier):
+    """A mark in the outermost corner of a wide image still reaches the tensor."""
+    wide = Image.new("RGB", (600, 300), "white")
+    marked = wide.copy()
+    marked.paste("black", (580, 280, 600, 300))
+    difference = classifier.transform(wide) - classifier.transform(marked)
+    assert difference.shape == (3, 224, 224)
+    assert difference[:, -5:, -5:].abs().max() > 1 and difference[:, :100, :100].abs().max() == 0
+
+
+def test_a_prediction_cannot_be_changed(classifier, image):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        classifier.predict(image).source = "else"
+
+
+def test_path_bytes_array_and_image_agree(classifier, image, tmp_path):
+    path = tmp_path / "a.png"
+    image.save(path)
+    answers = [classifier.predict(s).to_dict() for s in (path, str(path), path.read_bytes(), np.asarray(image), image)]
+    assert all(answer == answers[0] for answer in answers)
+
+
+def test_bad_image_raises_image_error(classifier):
+    with pytest.raises(ImageError):
+        classifier.predict(b"no image")
+
+
+@pytest.fixture
+def pictures(tmp_path, image):
+    folder = tmp_path / "pictures"
+    (folder / "deeper").mkdir(parents=True)
+    image.save(folder / "b.png")
+    image.save(folder / "deeper" / "a.JPG")
+    (folder / "bad.jpg").write_text("no image")
+    (folder / "notes.txt").write_text("ignored")
+    return folder
+
+
+def run(capsys, *arguments):
+    status = main(["predict", *map(str, arguments)])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def test_json_is_one_object_a_line_and_a_bad_file_does_not_stop_the_rest(pictures, model_folder, capsys):
+    source = f"local-dir:{model_folder}"
+    status, out, err = run(capsys, pictures, "--model", source, "--format", "json")
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert status == 1
+    assert [line["image"] for line in lines] == [str(pictures / "b.png"), str(pictures / "deeper" / "a.JPG")]
+    for line in lines:
+        assert set(line) == {"image", "prediction", "probabilities", "model"}
+        assert list(line["probabilities"]) == list(CODES)
+        assert sum(line["probabilities"].values()) == pytest.approx(1, abs=1e-4)
+        assert line["prediction"] == max(line["probabilities"], key=line["probabilities"].get)
+        assert line["model"]["source"] == source and line["model"]["revision"].startswith("sha256:")
+    assert err.count("\n") == 1 and "bad.jpg: This file is not an image" in err
+
+
+def test_csv_and_table(pictures, model_folder, capsys):
+    arguments = [pictures / "b.png", "--model", f"local-dir:{model_folder}"]
+    status, out, _ = run(capsys, *arguments, "--format", "csv")
+    (row,) = csv.DictReader(io.StringIO(out))
+    assert status == 0 and row["prediction"] in CODES and row["image"].endswith("b.png")
+    assert sum(float(row[code]) for code in CODES) == pytest.approx(1, abs=1e-4)
+    status, out, _ = run(capsys, *arguments)
+    assert status == 0 and out.splitlines()[1].split()[0] == row["prediction"]
+
+
+def test_missing_path_empty_folder_and_bad_model_are_reported(tmp_path, model_folder, capsys):
+    model = ["--model", f"local-dir:{model_folder}"]
+    status, out, err = run(capsys, tmp_path / "absent.png", *model)
+    assert (status, out) == (1, "") and "absent.png: There is no such file or folder." in err
+    status, _, err = run(capsys, tmp_path, *model)
+    assert status == 1 and "holds no image (.jpg" in err
+    status, _, err = run(capsys, tmp_path, "--model", "local-dir:/nowhere")
+    assert status == 1 and "no model folder /nowhere" in err
+
+
+def test_help_does_not_import_torch():
+    command = [sys.executable, "-X", "importtime", "-m", "skin_lesion", "--help"]
+    out = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "predict" in out.stdout and "| torch" not in out.stderr

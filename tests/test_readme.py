@@ -1,0 +1,60 @@
+"""The README's code runs, and its commands exist."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import app
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.S)
+
+
+@pytest.fixture(scope="module")
+def server():
+    _, url, _ = app.demo.launch(prevent_thread_lock=True, quiet=True)
+    yield url
+    app.demo.close()
+
+
+def test_python_blocks_run(server, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert len(blocks("python")) == 2
+    for block in blocks("python"):
+        code = block.replace("http://127.0.0.1:7860", server).replace("/tmp/", f"{tmp_path}/")
+        exec(compile(code, "README.md", "exec"), {})
+    assert (tmp_path / "mel_gradcam.png").is_file()
+
+
+def test_predict_commands_run():
+    commands = re.findall(r"^\.venv/bin/python (-m skin_lesion .*)$", README, re.M)
+    assert len(commands) == 2
+    for command in commands:
+        result = subprocess.run([sys.executable, *command.split()], cwd=ROOT, capture_output=True, text=True)
+        assert result.returncode == 0 and result.stdout.count("_synthetic.jpg") == 7, result.stderr
+
+
+@pytest.mark.parametrize("module", sorted(set(re.findall(r"-m (train\.\w+)", README))))
+def test_training_commands_exist_with_the_options_named(module):
+    result = subprocess.run([sys.executable, "-m", module, "--help"], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    for line in re.findall(rf"-m {re.escape(module)}(.*)", README):
+        assert all(option in result.stdout for option in re.findall(r"--[a-z-]+", line.split("#")[0]))
+
+
+def test_make_targets_exist():
+    makefile = (ROOT / "Makefile").read_text()
+    for target in set(re.findall(r"\bmake ([a-z]+)\b", "".join(blocks("bash")))):
+        assert re.search(rf"^{target}:", makefile, re.M)
+
+
+def test_linked_files_exist():
+    for link in re.findall(r"\]\(([^)#]+)\)", README):
+        assert link.startswith("http") or (ROOT / link).exists(), link

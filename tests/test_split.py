@@ -1,0 +1,90 @@
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from skin_lesion.classes import CODES
+from train.data import Record, read_ham10000
+from train.split import PARTS, RATIOS, deal, fingerprint, merge_lesions, split
+
+
+def record(image: str, lesion: str, dx: str) -> Record:
+    return Record(image, lesion, dx, "histo", None, "unknown", "back", Path("x.jpg"))
+
+
+@st.composite
+def data_sets(draw) -> list[Record]:
+    """Up to 120 lesions of one to six images; one class a lesion, as in HAM10000."""
+    sizes = draw(st.lists(st.tuples(st.integers(1, 6), st.sampled_from(CODES)), min_size=1, max_size=120))
+    return [record(f"I{i}_{k}", f"L{i}", dx) for i, (size, dx) in enumerate(sizes) for k in range(size)]
+
+
+ratios = st.tuples(*[st.floats(0.05, 1)] * 3)
+
+
+@settings(deadline=None, max_examples=60)
+@given(data_sets(), st.integers(0, 10**6), ratios, st.randoms())
+def test_no_lesion_is_in_two_parts_whatever_the_seed_ratio_and_order(records, seed, shares, random):
+    parts = split(records, seed, shares)
+    where = Counter()
+    for part in parts.values():
+        where.update({r.lesion_id for r in part})
+    assert set(where.values()) == {1}
+    assert sorted(r.image_id for p in parts.values() for r in p) == sorted(r.image_id for r in records)
+
+    shuffled = list(records)
+    random.shuffle(shuffled)
+    assert fingerprint(split(shuffled, seed, shares)) == fingerprint(parts)
+
+
+@settings(deadline=None, max_examples=60)
+@given(data_sets(), st.integers(0, 10**6), ratios)
+def test_class_shares_are_within_one_lesion_of_the_ratio(records, seed, shares):
+    parts = split(records, seed, shares)
+    for dx in CODES:
+        total = sum(r.dx == dx for r in records)
+        for name, share in zip(PARTS, shares, strict=True):
+            expected = total * share / sum(shares)
+            assert abs(sum(r.dx == dx for r in parts[name]) - expected) <= 2 * 6  # six images: the largest lesion
+
+
+def test_known_duplicates_count_as_one_lesion():
+    records = [record("ISIC_0033481", "A", "nv"), record("ISIC_0033421", "B", "nv"), record("ISIC_1", "C", "nv")]
+    assert merge_lesions(records) == {"ISIC_0033481": "A", "ISIC_0033421": "A", "ISIC_1": "C"}
+
+
+def test_fingerprint_changes_with_seed_ratio_diagnosis_and_data():
+    records = [record(f"I{i}", f"L{i}", CODES[i % 7]) for i in range(70)]
+    base = fingerprint(split(records))
+    assert fingerprint(split(records, seed=1)) != base
+    assert fingerprint(split(records, ratios=(0.6, 0.2, 0.2))) != base
+    assert fingerprint(split(records[1:])) != base
+    other = [record("I0", "L0", "nv"), *records[1:]]
+    assert fingerprint(split(other)) != base
+
+
+def test_impossible_ratios_are_refused():
+    records = [record("I", "L", "nv")]
+    with pytest.raises(ValueError, match="share above 0"):
+        split(records, ratios=(1, 0, 0))
+    with pytest.raises(ValueError, match="train, val, test"):
+        split(records, ratios=(0.5, 0.5))
+
+
+def test_more_parts_serve_as_folds():
+    records = [record(f"I{i}", f"L{i}", CODES[i % 7]) for i in range(350)]
+    folds = Counter(deal(records, [1] * 5, seed=3).values())
+    assert folds == {i: 70 for i in range(5)}
+
+
+def test_real_split_is_the_published_one(ham10000):
+    records = read_ham10000(ham10000)
+    assert len(set(merge_lesions(records).values())) == 7_470 - 18
+    parts = split(records)
+    assert fingerprint(parts) == "6a532452ed5c5e73"
+    for part, ratio in zip(parts.values(), RATIOS, strict=True):
+        for dx in CODES:
+            total = sum(r.dx == dx for r in records)
+            assert sum(r.dx == dx for r in part) == pytest.approx(total * ratio, abs=2)

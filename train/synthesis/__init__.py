@@ -1,0 +1,1 @@
+"""Procedural dermatoscopic images: texture primitives, skin and camera, one recipe per class."""
