@@ -34,7 +34,7 @@ def network(c: Canvas, spacing: float, line: float, broken: float) -> np.ndarray
 
 
 def nv(c: Canvas) -> Image.Image:
-    """Naevus: regular brown oval; reticular network fading at the border, globules inside."""
+    """nv: regular brown oval; reticular network fading at the border, globules inside."""
     rng = c.rng
     t = skin(c, mottle=0.6)
     inside, _, _ = c.outline(rng.uniform(0.10, 0.24), rng.uniform(0.68, 0.88), 0.09)
@@ -55,7 +55,7 @@ def nv(c: Canvas) -> Image.Image:
 
 
 def mel(c: Canvas) -> Image.Image:
-    """Melanoma: asymmetric, many colours, atypical network, veil, streaks, dots, regression."""
+    """mel: asymmetric, many colours, atypical network, veil, streaks, dots, regression."""
     rng = c.rng
     t = skin(c, mottle=0.8, sun=rng.choice([0.0, 0.4]))
     inside, radius, theta = c.outline(
@@ -89,7 +89,7 @@ def mel(c: Canvas) -> Image.Image:
 
 
 def bcc(c: Canvas) -> Image.Image:
-    """Basal cell carcinoma: pearly pink; arborizing vessels, blue-grey ovoid nests, erosion."""
+    """bcc: pearly pink; arborizing vessels, blue-grey ovoid nests, erosion."""
     rng = c.rng
     t = skin(c, mottle=1.1, sun=rng.choice([0.0, 0.3, 0.5]), vessels=0.7)
     inside, _, _ = c.outline(rng.uniform(0.13, 0.28), rng.uniform(0.65, 0.9), 0.11, lobes=int(rng.integers(1, 3)))
@@ -132,7 +132,7 @@ def bcc(c: Canvas) -> Image.Image:
 
 
 def bkl(c: Canvas) -> Image.Image:
-    """Seborrhoeic keratosis: sharp stuck-on edge; milia-like cysts, comedo openings, fissures."""
+    """bkl: sharp stuck-on edge; milia-like cysts, comedo openings, fissures."""
     rng = c.rng
     t = skin(c, mottle=0.9, sun=rng.choice([0.0, 0.4]))
     inside, _, _ = c.outline(
@@ -162,7 +162,7 @@ def bkl(c: Canvas) -> Image.Image:
 
 
 def akiec(c: Canvas) -> Image.Image:
-    """Actinic keratosis: red pseudo-network round pale follicles (strawberry), scale, sun damage."""
+    """akiec: red pseudo-network round pale follicles (strawberry), scale, sun damage."""
     rng = c.rng
     t = skin(c, mottle=1.1, sun=rng.uniform(0.3, 0.6), vessels=0.8)
     inside, _, _ = c.outline(rng.uniform(0.22, 0.45), rng.uniform(0.7, 0.95), 0.16)
@@ -189,7 +189,7 @@ def akiec(c: Canvas) -> Image.Image:
 
 
 def df(c: Canvas) -> Image.Image:
-    """Dermatofibroma: white scar-like centre, pink-brown ring, fine network fading outward."""
+    """df: white scar-like centre, pink-brown ring, fine network fading outward."""
     rng = c.rng
     t = skin(c, mottle=0.7)
     inside, radius, theta = c.outline(rng.uniform(0.16, 0.34), rng.uniform(0.75, 0.95), 0.09)
@@ -214,7 +214,7 @@ def df(c: Canvas) -> Image.Image:
 
 
 def vasc(c: Canvas) -> Image.Image:
-    """Angioma: red to blue-black lacunae, round and crowded, parted by pale septa."""
+    """vasc: red to blue-black lacunae, round and crowded, parted by pale septa."""
     rng = c.rng
     t = skin(c, mottle=0.8, vessels=rng.choice([0.0, 0.4]))
     inside, _, _ = c.outline(rng.uniform(0.06, 0.16), rng.uniform(0.78, 0.98), 0.06)
