@@ -94,12 +94,19 @@ def _load_folder(folder: Path, source: str, revision: str | None = None) -> Clas
             raise ModelError(
                 f"{folder / WEIGHTS} holds values that are not finite in {name}; train or download it again."
             )
+    digest = f"sha256:{weights_digest(folder)}"
+    metrics = read_metrics(folder)
+    if metrics.get("weights", digest) != digest:
+        raise ModelError(
+            f"The figures in {folder / METRICS} are of the weights {metrics['weights']}, but {WEIGHTS} is {digest}: "
+            "the folder mixes two models. Copy or download it whole again."
+        )
     return Classifier(
         model=model,
         transform=create_transform(**resolve_model_data_config(model), is_training=False),
         source=source,
-        revision=revision or f"sha256:{weights_digest(folder)}",
-        metrics=read_metrics(folder),
+        revision=revision or digest,
+        metrics=metrics,
     )
 
 

@@ -9,7 +9,7 @@ import yaml
 from skin_lesion.model import BUNDLED, load, read_metrics, weights_digest
 from train.card import README, model_card, with_results
 from train.data import read_ham10000
-from train.evaluate import PREDICTIONS, held_out, read_predictions
+from train.evaluate import PREDICTIONS, part_of_training_split, read_predictions
 from train.metrics import summarise
 
 
@@ -49,7 +49,7 @@ def test_bundled_weights_pass_the_floor_of_the_first_release(metrics):
 def test_bundled_weights_give_the_published_predictions_on_the_real_images(metrics, ham10000: Path):
     """Fifty held-out images through the runtime, against test_predictions.csv."""
     classifier = load()
-    test = held_out(read_ham10000(ham10000), metrics, BUNDLED)
+    test = part_of_training_split(read_ham10000(ham10000), metrics, BUNDLED, "test")
     _, published, _ = read_predictions(BUNDLED / PREDICTIONS)
     for i in range(0, len(test), len(test) // 50):
         found = list(classifier.predict(test[i].path).probabilities.values())

@@ -112,9 +112,9 @@ def test_evaluation_refuses_another_split(trained, dataset, tmp_path):
     records = read_ham10000(dataset)
     metrics = load(f"local-dir:{trained}").metrics
     with pytest.raises(ModelError, match="was trained on split .* but this data gives"):
-        evaluate.held_out(records[:-1], metrics, trained)
+        evaluate.part_of_training_split(records[:-1], metrics, trained, "test")
     with pytest.raises(ModelError, match="does not say which split"):
-        evaluate.held_out(records, {}, trained)
+        evaluate.part_of_training_split(records, {}, trained, "test")
 
 
 def test_cache_notices_changed_and_damaged_images(dataset, tmp_path):

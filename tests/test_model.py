@@ -126,6 +126,12 @@ def test_hub_source_takes_the_snapshot_and_its_commit(copy, tmp_path, monkeypatc
     assert (classifier.source, classifier.revision) == ("hf-hub:user/repo@v1.0", commit)
 
 
+def test_figures_of_other_weights_are_refused(copy):
+    (copy / "metrics.json").write_text('{"weights": "sha256:000000000000"}')
+    with pytest.raises(ModelError, match="are of the weights sha256:000000000000, but model.safetensors is sha256"):
+        load(f"local-dir:{copy}")
+
+
 class _Response:
     """What huggingface_hub's errors want to know of an HTTP answer."""
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from skin_lesion.classes import CLASSES
 from skin_lesion.model import BUNDLED, ModelError, read_metrics
-from skin_lesion.tables import HEADLINE_NAMES, class_table, confusion_table, headline_table, with_interval
+from skin_lesion.tables import HEADLINE_NAMES, class_table, confusion_table, headline_table, number, with_interval
 from skin_lesion.texts import CITATION, DATA, DISCLAIMER, INPUT_NOTE, LIMITS, bullets
 
 README = Path(__file__).parents[1] / "README.md"
@@ -88,8 +88,9 @@ peak learning rate {options["lr"]:g}, cosine; averaged weights (EMA {options["em
 {options["smoothing"]:g}; logit adjustment {options["adjust"]:g} for the rare classes (arXiv:2007.07314); seed
 {options["seed"]}. Every option and the history of the run stand in metrics.json.
 
-Split by lesion, stratified by class, 18 known duplicate pairs merged: {images["train"]:,} training,
-{images["val"]:,} validation and {images["test"]:,} test images, fingerprint `{split["fingerprint"]}`.
+{_calibration(metrics)}Split by lesion, stratified by class, 18 known duplicate pairs merged:
+{images["train"]:,} training, {images["val"]:,} validation and {images["test"]:,} test images,
+fingerprint `{split["fingerprint"]}`.
 
 ## Limits
 
@@ -101,6 +102,17 @@ Split by lesion, stratified by class, 18 known duplicate pairs merged: {images["
 
 {CITATION}
 """
+
+
+def _calibration(metrics: dict[str, Any]) -> str:
+    if "calibration" not in metrics:
+        return ""
+    found = metrics["calibration"]
+    return (
+        f"Calibrated on the validation part with the temperature {found['temperature']}, folded into the last layer: "
+        f"expected calibration error there {number(found['ece_before'])} before, {number(found['ece_after'])} after."
+        "\n\n"
+    )
 
 
 def write_card(folder: Path, metrics: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ a CPU. Refuses a folder that was trained on another split: its figures would not
 import argparse
 import csv
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from tqdm import tqdm
 
 from skin_lesion.classes import CODES
 from skin_lesion.model import METRICS, ModelError, load, read_metrics, weights_digest
-from skin_lesion.predict import Classifier
+from skin_lesion.predict import Classifier, Prediction
 from train.card import write_card
 from train.data import DataError, Record, add_data_argument, read_ham10000
 from train.folder import PREDICTIONS, write_json
@@ -25,8 +26,8 @@ from train.metrics import summarise
 from train.split import fingerprint, merge_lesions, split
 
 
-def held_out(records: list[Record], metrics: dict, folder: Path) -> list[Record]:
-    """The test part of the split that the model in `folder` was trained on.
+def part_of_training_split(records: list[Record], metrics: dict, folder: Path, part: str) -> list[Record]:
+    """The "train", "val" or "test" part of the split that the model in `folder` was trained on.
 
     Raises:
         ModelError: the folder does not say which, or this data gives another split.
@@ -43,16 +44,13 @@ def held_out(records: list[Record], metrics: dict, folder: Path) -> list[Record]
             f"The model in {folder} was trained on split {made['fingerprint']}, but this data gives {found}: "
             "some test images may have been trained on. Use the same HAM10000, or train anew."
         )
-    return parts["test"]
+    return parts[part]
 
 
-def predict_all(classifier: Classifier, records: list[Record]) -> np.ndarray:
-    """Probabilities (N, 7), each image by the same path as in the app."""
-    rows = [
-        list(classifier.predict(record.path).probabilities.values())
-        for record in tqdm(records, "evaluating", unit="image", leave=False, disable=None)
-    ]
-    return np.array(rows).round(6)  # as test_predictions.csv keeps them
+def predict_all(classifier: Classifier, records: list[Record]) -> Iterator[Prediction]:
+    """One prediction a record, in order, by the same path as in the app."""
+    for record in tqdm(records, "predicting", unit="image", leave=False, disable=None):
+        yield classifier.predict(record.path)
 
 
 def write_predictions(path: Path, records: list[Record], lesions: dict[str, str], probabilities: np.ndarray) -> None:
@@ -77,8 +75,8 @@ def evaluate(folder: Path, data: Path) -> dict:
     classifier = load(f"local-dir:{folder}")
     records = read_ham10000(data)
     metrics = read_metrics(folder)
-    test = held_out(records, metrics, folder)
-    probabilities = predict_all(classifier, test)
+    test = part_of_training_split(records, metrics, folder, "test")
+    probabilities = np.array([list(p.probabilities.values()) for p in predict_all(classifier, test)])
     write_predictions(folder / PREDICTIONS, test, merge_lesions(records), probabilities)
     metrics["weights"] = f"sha256:{weights_digest(folder)}"
     metrics["test"] = summarise(*read_predictions(folder / PREDICTIONS))

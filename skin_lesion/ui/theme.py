@@ -37,7 +37,10 @@ def _gradient() -> str:
 
 
 CSS = """
-.gradio-container { max-width: 1240px !important; margin: 0 auto !important; }
+.gradio-container { width: 100% !important; max-width: 1240px !important; margin: 0 auto !important; }
+#examples, #examples .grid-wrap { height: auto !important; min-height: 0 !important; }
+#examples .grid-container { grid-template-columns: repeat(4, minmax(0, 1fr)) !important; }
+#examples .thumbnail-lg { width: 100% !important; height: auto !important; aspect-ratio: 1; }
 #head h1 { margin: 0 0 .15rem; font-size: 1.45rem; line-height: 1.25; }
 #head .notice { margin-top: .5rem; }
 .notice { border-inline-start: 4px solid #b45309; padding: .45rem .8rem; border-radius: 6px;
@@ -70,7 +73,7 @@ CSS = """
 #about td:first-child { white-space: normal; min-width: 9rem; }
 [role="tab"] { color: var(--body-text-color) !important; }
 @media (max-width: 480px) {
-  .gradio-container, .gradio-container > main { padding-inline: .5rem !important; }
+  .gradio-container .main { padding-inline: .6rem !important; }
   [role="tab"] { padding-inline: .55rem !important; font-size: .9rem !important; }
   .notice { font-size: .85rem; }
 }

@@ -1,0 +1,48 @@
+import shutil
+
+import numpy as np
+import pytest
+from scipy.special import softmax
+
+from skin_lesion.model import load, read_metrics
+from train import calibrate
+from train.data import read_ham10000
+from train.folder import write_json
+from train.split import PARTS, RATIOS, fingerprint, split
+
+
+def test_temperature_of_labels_drawn_from_the_model_is_the_scale_of_its_logits():
+    """Labels drawn from softmax(z); a model that says 3 z is overconfident by the factor 3."""
+    rng = np.random.default_rng(0)
+    z = rng.normal(0, 2, (20_000, 7))
+    labels = np.array([rng.choice(7, p=p) for p in softmax(z, axis=1)])
+    assert calibrate.temperature(labels, 3 * z) == pytest.approx(3, rel=0.03)
+    assert calibrate.temperature(labels, z / 2) == pytest.approx(0.5, rel=0.03)
+
+
+@pytest.fixture
+def folder(model_folder, dataset, tmp_path):
+    copy = shutil.copytree(model_folder, tmp_path / "model")
+    parts = split(read_ham10000(dataset))
+    options = {"init": "none", "schedule": [[1, 32]], "batch": 8, "lr": 1e-3, "ema": 0.9, "smoothing": 0, "adjust": 1}
+    made = {"seed": 0, "ratios": RATIOS, "fingerprint": fingerprint(parts), "images": {p: len(parts[p]) for p in PARTS}}
+    write_json(copy / "metrics.json", {"split": made, "training": {"options": options | {"seed": 0}}, "test": "stale"})
+    return copy
+
+
+def test_folding_scales_the_logits_and_keeps_every_answer(folder, image):
+    before = load(f"local-dir:{folder}").predict(image)
+    calibrate.fold(folder, 2.5)
+    after = load(f"local-dir:{folder}").predict(image)
+    assert np.allclose(after.logits * 2.5, before.logits, atol=1e-5)
+    assert after.code == before.code
+
+
+def test_calibration_drops_stale_figures_and_finds_nothing_left_the_second_time(folder, dataset):
+    first = calibrate.calibrate(folder, dataset)
+    metrics = read_metrics(folder)
+    assert "test" not in metrics and metrics["calibration"] == first
+    assert calibrate.LIMITS[0] < first["temperature"]
+    second = calibrate.calibrate(folder, dataset)
+    assert second["temperature"] == pytest.approx(first["temperature"], rel=0.01)
+    assert second["ece_before"] == pytest.approx(first["ece_after"], abs=1e-3)
