@@ -13,7 +13,7 @@ from skin_lesion.classes import CODES
 from skin_lesion.model import load
 from train.data import COLUMNS
 from train.folder import save_model_folder
-from train.loop import build_model
+from train.start import build_model
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach the real Hub
 

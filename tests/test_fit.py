@@ -8,7 +8,7 @@ import torch
 
 from skin_lesion.classes import CODES
 from skin_lesion.model import ModelError, load
-from train import evaluate, loop
+from train import evaluate, loop, start
 from train.cache import load_images
 from train.card import model_card
 from train.data import DataError, read_ham10000
@@ -96,6 +96,16 @@ def test_mixed_precision_trains_to_finite_weights(dataset, tmp_path, amp):
     assert load(f"local-dir:{out}").metrics["training"]["history"][-1]["loss"] > 0
 
 
+def test_weights_of_another_run_bring_their_history_but_only_on_the_same_split(trained, dataset, tmp_path):
+    weights = str(trained / "model.safetensors")
+    metrics = load(f"local-dir:{trained}").metrics
+    assert start.earlier_training(weights, metrics["split"]["fingerprint"]) == metrics["training"]
+    with pytest.raises(FitError, match="images held out here may have been trained on there"):
+        start.earlier_training(weights, "0" * 16)
+    assert start.earlier_training("imagenet", "0" * 16) is None
+    assert start.earlier_training(str(tmp_path / "plain.safetensors"), "0" * 16) is None
+
+
 def test_evaluation_writes_figures_that_follow_from_its_predictions(trained, dataset):
     metrics = evaluate.evaluate(trained, dataset)
     test = split(read_ham10000(dataset))["test"]
@@ -151,7 +161,7 @@ def test_bad_options_are_named_with_the_valid_ones(arguments, message, capsys):
 
 def test_bad_init_and_device_are_named(tmp_path):
     with pytest.raises(FitError, match="neither 'imagenet' nor 'none'"):
-        loop.build_model(str(tmp_path / "absent.safetensors"))
+        start.build_model(str(tmp_path / "absent.safetensors"))
     with pytest.raises(FitError, match="--device 'tpu' cannot be used .* Here: cpu"):
         loop._device("tpu")
 

@@ -54,8 +54,7 @@ def model_card(metrics: dict[str, Any]) -> str:
             f"training or validation part. Intervals: {test['interval']}.\n\n"
             f"{headline_table(test)}\n\n{class_table(test)}\n\n{confusion_table(test)}"
         )
-    split, options = metrics["split"], metrics["training"]["options"]
-    schedule = ", ".join(f"{epochs} epochs at {side} px" for epochs, side in options["schedule"])
+    split = metrics["split"]
     images = split["images"]
     return f"""---
 library_name: timm
@@ -83,10 +82,8 @@ whole image squashed to 224 × 224; `timm.data.resolve_model_data_config` gives 
 
 ## Training
 
-timm `efficientnet_b0`, starting weights `{options["init"]}`; {schedule}; AdamW, batch {options["batch"]},
-peak learning rate {options["lr"]:g}, cosine; averaged weights (EMA {options["ema"]:g}); label smoothing
-{options["smoothing"]:g}; logit adjustment {options["adjust"]:g} for the rare classes (arXiv:2007.07314); seed
-{options["seed"]}. Every option and the history of the run stand in metrics.json.
+timm `efficientnet_b0`; {_training(metrics["training"])}
+Every option and the history of each run stand in metrics.json.
 
 {_calibration(metrics)}Split by lesion, stratified by class, 18 known duplicate pairs merged:
 {images["train"]:,} training, {images["val"]:,} validation and {images["test"]:,} test images,
@@ -102,6 +99,19 @@ fingerprint `{split["fingerprint"]}`.
 
 {CITATION}
 """
+
+
+def _training(record: dict[str, Any]) -> str:
+    """The run, and the runs that its starting weights came from, in words."""
+    options = record["options"]
+    before = _training(record["before"]) + "\n\nThen, from these weights: " if "before" in record else ""
+    start = "" if before else f"starting weights `{options['init']}`; "
+    schedule = ", ".join(f"{epochs} epochs at {side} px" for epochs, side in options["schedule"])
+    return (
+        f"{before}{start}{schedule}; AdamW, batch {options['batch']}, peak learning rate {options['lr']:g}, cosine; "
+        f"averaged weights (EMA {options['ema']:g}); label smoothing {options['smoothing']:g}; logit adjustment "
+        f"{options['adjust']:g} for the rare classes (arXiv:2007.07314); seed {options['seed']}."
+    )
 
 
 def _calibration(metrics: dict[str, Any]) -> str:

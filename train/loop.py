@@ -17,11 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import timm
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from timm.data import resolve_model_data_config
 from timm.optim import param_groups_weight_decay
 from timm.utils import ModelEmaV3
@@ -38,11 +35,11 @@ from train.fit import FitError
 from train.folder import PREDICTIONS, SIDE, save_model_folder
 from train.metrics import balanced_accuracy
 from train.split import PARTS, RATIOS, fingerprint, split
+from train.start import build_model, earlier_training
 
 if TYPE_CHECKING:
     from train.fit import Options
 
-ARCHITECTURE = "efficientnet_b0"
 MAX_SKIPPED = 20  # steps in a row without finite gradients before training gives up
 
 
@@ -73,6 +70,7 @@ def fit(options: "Options") -> Path:
     mean, std = (torch.tensor(v, device=device).view(3, 1, 1) for v in normalisation(model))
     steps = max(1, len(labels) // options.batch)  # an epoch drops its incomplete last batch
 
+    before = earlier_training(options.init, fingerprint(parts))
     options.out.mkdir(parents=True, exist_ok=True)
     checkpoint = options.out / "checkpoint.pt"
     state = {"model": model, "optimizer": optimizer, "scaler": scaler, "average": average}
@@ -148,38 +146,13 @@ def fit(options: "Options") -> Path:
             "fingerprint": fingerprint(parts),
             "images": {p: len(parts[p]) for p in PARTS},
         },
-        training={"options": plain(options), "history": history},
+        training={"options": plain(options), "history": history} | ({"before": before} if before else {}),
     )
     write_card(options.out, read_metrics(options.out))
     (options.out / PREDICTIONS).unlink(missing_ok=True)  # of earlier weights
     checkpoint.unlink()  # the run is whole
     print(f"model folder: {options.out}\nnext: python -m train.evaluate {options.out} --data {options.data}")
     return options.out
-
-
-def build_model(init: str, drop_path: float = 0.0) -> torch.nn.Module:
-    """EfficientNet_B0 with seven outputs. init: imagenet, none, or a .safetensors file of timm's names."""
-    arguments: dict[str, Any] = {"num_classes": len(CODES), "drop_rate": 0.2, "drop_path_rate": drop_path}
-    if init in ("imagenet", "none"):
-        try:
-            return timm.create_model(ARCHITECTURE, pretrained=init == "imagenet", **arguments)
-        except Exception as error:  # the Hub's client raises many kinds; the next step is one
-            raise FitError(
-                f"The ImageNet weights could not be downloaded ({error}). Check the network, "
-                "or give --init PATH of a .safetensors file, or --init none."
-            ) from error
-    model = timm.create_model(ARCHITECTURE, **arguments)
-    try:
-        weights = load_file(init)
-    except (OSError, SafetensorError) as error:
-        raise FitError(f"--init {init!r} is neither 'imagenet' nor 'none' nor a safetensors file: {error}") from None
-    own = model.state_dict()
-    fitting = {k: v for k, v in weights.items() if k in own and v.shape == own[k].shape}
-    missing = [k for k in own if k not in fitting and not k.startswith("classifier.")]
-    if missing:
-        raise FitError(f"--init {init} lacks {len(missing)} weights of {ARCHITECTURE}; the first: {missing[0]}.")
-    model.load_state_dict(fitting, strict=False)
-    return model
 
 
 def normalisation(model: torch.nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
