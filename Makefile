@@ -16,7 +16,7 @@ lint: .venv/dev
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed; give one with make PYTHON=..." if sys.version_info < (3, 10) else 0)'
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }  # half a venv would stop every later make
 
 .venv/app: requirements.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -r requirements.txt

@@ -10,6 +10,7 @@ import os
 from functools import partial
 from html import escape
 from pathlib import Path
+from typing import Any
 
 try:
     import spaces  # on the Hub only, and there before anything starts CUDA
@@ -19,6 +20,7 @@ except ImportError:
 import gradio as gr
 
 import skin_lesion
+from skin_lesion.images import MAX_BYTES
 from skin_lesion.model import ModelError
 from skin_lesion.predict import Classifier
 from skin_lesion.texts import DISCLAIMER, INPUT_NOTE, PRIVACY
@@ -40,7 +42,7 @@ def load_model() -> tuple[Classifier, str]:
         if source is None:
             raise
         log.warning("SKIN_LESION_MODEL=%s: %s The bundled model is used instead.", source, error)
-        return skin_lesion.load(), f"The model {source} could not be loaded, the bundled one answers instead. {error}"
+        return skin_lesion.load(), f"The model {source} could not be loaded; the bundled one answers instead."
 
 
 def examples() -> list[tuple[str, str]]:
@@ -115,6 +117,7 @@ def build_demo(classifier: Classifier, fallback: str = "") -> gr.Blocks:
             [cam.map, cam.caption],
             api_visibility="private",
             show_progress="minimal",
+            trigger_mode="always_last",  # the map must end at the class that is chosen, however fast one clicks
         )
     return demo
 
@@ -131,6 +134,14 @@ if spaces is not None:
 
 demo = build_demo(*load_model())
 
+LAUNCH: dict[str, Any] = {
+    "theme": theme(),
+    "css": CSS,
+    "run_history": False,  # it would keep visitors' photographs of skin in their browsers
+    "max_file_size": MAX_BYTES,
+    "allowed_paths": [str(EXAMPLES)],
+    "footer_links": ["api", "gradio"],
+}
+
 if __name__ == "__main__":
-    # run_history would keep visitors' photographs of skin in their browsers
-    demo.launch(theme=theme(), css=CSS, run_history=False, max_file_size="40mb", footer_links=["api", "gradio"])
+    demo.launch(**LAUNCH)

@@ -65,7 +65,7 @@ def _images(paths: list[Path]) -> Iterator[tuple[Path, str]]:
     """Each image to classify with "", or a path with the reason why there is none."""
     for path in paths:
         if path.is_dir():
-            found = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
+            found = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
             yield from ((p, "") for p in found)
             if not found:
                 yield path, f"The folder holds no image ({', '.join(SUFFIXES)})."

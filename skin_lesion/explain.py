@@ -5,6 +5,7 @@ feature map. Behind it stand only pooling and one linear layer, so all seven map
 part of the prediction.
 """
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +14,7 @@ import matplotlib
 import numpy as np
 import torch
 from captum.attr import LayerGradCam
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import nn
 
 from skin_lesion.classes import CODES, check_code
@@ -21,6 +22,8 @@ from skin_lesion.predict import Classifier, Prediction
 
 COLOUR_MAP = "viridis"  # perceptually even, readable in grey and for colour-blind eyes
 LAYER = "bn2"  # timm's name of EfficientNet's last feature map (batch norm and SiLU after conv_head)
+OPACITY = 0.7  # of the map where it is hottest
+MAX_SIDE = 2048  # px of a rendered overlay; larger images are shown smaller
 CAVEAT = (
     "The map shows what raised this model's score, coarsely (7 × 7 cells); it does not outline the "
     "lesion and does not show that the answer is right."
@@ -81,7 +84,7 @@ def upsample(heat: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.clip(np.asarray(grown), 0, 1)  # bicubic overshoots
 
 
-def overlay(image: Image.Image, heat: np.ndarray, opacity: float = 0.7) -> Image.Image:
+def overlay(image: Image.Image, heat: np.ndarray, opacity: float = OPACITY) -> Image.Image:
     """Lay a map (h, w) in [0, 1] over an RGB image at the image's own resolution.
 
     The colour fades out with the heat, so that the lesion stays visible where the map is low.
@@ -95,3 +98,30 @@ def overlay(image: Image.Image, heat: np.ndarray, opacity: float = 0.7) -> Image
     colours = Image.fromarray(matplotlib.colormaps[COLOUR_MAP](grown, bytes=True)[..., :3])
     mask = Image.fromarray(np.uint8(grown * opacity * 255 + 0.5))
     return Image.composite(colours, image, mask)
+
+
+def render(
+    image: Image.Image, explanation: Explanation, prediction: Prediction, opacity: float = OPACITY
+) -> Image.Image:
+    """The overlay of a map with a strip under it that names class, layer and caveat.
+
+    So a picture that is saved or passed on still says what it shows. An image whose longer side
+    exceeds MAX_SIDE is shrunk; a map that is zero everywhere leaves the image as it is.
+    """
+    if max(image.size) > MAX_SIDE:
+        image = ImageOps.contain(image, (MAX_SIDE, MAX_SIDE))
+    picture = overlay(image, explanation.heat, opacity)
+    text = (
+        f"Grad-CAM for {explanation.code} (p = {prediction.probabilities[explanation.code]:.3f}), "
+        f"layer {explanation.layer}. {CAVEAT} Not a diagnosis."
+    )
+    size = max(10, image.width // 42)  # px
+    font = ImageFont.load_default(size)
+    columns = max(8, int(image.width / font.getlength("n")) - 2)
+    lines = textwrap.wrap(text, columns)
+    height = round(size * (1.3 * len(lines) + 0.8))
+    page = Image.new("RGB", (picture.width, picture.height + height), "white")
+    page.paste(picture)
+    draw = ImageDraw.Draw(page)
+    draw.multiline_text((size // 2, picture.height + size // 3), "\n".join(lines), "black", font, spacing=size * 0.2)
+    return page

@@ -5,7 +5,7 @@ Every refusal is an ImageError whose text is one plain sentence for the person w
 
 import io
 import os
-import warnings
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,9 @@ MIN_SIDE = 32  # px; below this nothing of a lesion can be seen
 MAX_BYTES = 40_000_000  # of the file
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")  # JPEG includes the MPO of many phones
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
+
+# Pillow's decoders raise any of these on damaged files, and OSError
+DAMAGE = (SyntaxError, ValueError, EOFError, TypeError, KeyError, IndexError, OverflowError, struct.error)
 
 ImageSource = str | os.PathLike | bytes | np.ndarray | Image.Image
 
@@ -35,28 +38,23 @@ def open_image(source: ImageSource | None) -> Image.Image:
     """
     if source is None:
         raise ImageError("There is no image yet: choose or drop one first.")
-    with warnings.catch_warnings():
-        # between one and two times Pillow's own limit it warns; ours, below, is stricter
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        try:
-            image = _open(source)
-            _check_size(image.width, image.height)
-            image.load()  # decodes here, so that damage shows here
-        except ImageError:
-            raise
-        except Image.DecompressionBombError:
-            raise ImageError(
-                f"The image is too large: more than {MAX_PIXELS // 1_000_000} megapixels; "
-                "make it smaller and try again."
-            ) from None
-        except UnidentifiedImageError:
-            raise ImageError("This file is not an image that can be read; use a JPEG or PNG file.") from None
-        except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-            raise ImageError(f"The file cannot be opened: {error.strerror}: {error.filename}.") from None
-        except (OSError, SyntaxError, ValueError, EOFError) as error:
-            # Pillow's decoders raise any of these on damaged files
-            raise ImageError(f"The image is damaged or incomplete ({error}); save or download it again.") from None
-    return to_rgb(image)
+    try:
+        image = _open(source)
+        _check_size(image.width, image.height)
+        image.load()  # decodes here, so that damage shows here
+        return to_rgb(image)
+    except ImageError:
+        raise
+    except Image.DecompressionBombError:
+        raise ImageError(
+            f"The image is too large: more than {MAX_PIXELS // 1_000_000} megapixels; make it smaller and try again."
+        ) from None
+    except UnidentifiedImageError:
+        raise ImageError("This file is not an image that can be read; use a JPEG or PNG file.") from None
+    except FileNotFoundError:
+        raise ImageError("The file is not there, or not any more; choose the image again.") from None
+    except (OSError, *DAMAGE):
+        raise ImageError("The image is damaged or incomplete; save or download it again.") from None
 
 
 def _open(source: ImageSource) -> Image.Image:
@@ -98,12 +96,17 @@ def _check_size(width: int, height: int) -> None:
 
 def to_rgb(image: Image.Image) -> Image.Image:
     """Turn upright after the EXIF tag, convert any mode to RGB and drop all metadata."""
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I") or image.mode == "F":
-        # Pillow clips 16-bit grey at 255 when it converts; scale by the range that is used instead
-        values = np.asarray(image, dtype=np.float64)
-        top = 65535.0 if image.mode.startswith("I;16") or values.max() > 255 else 255.0
-        image = Image.fromarray(np.uint8(np.clip(values / top, 0, 1) * 255 + 0.5))
+    try:
+        image = ImageOps.exif_transpose(image)
+    except DAMAGE:
+        pass  # an unreadable tag says nothing about the picture
+    if image.mode == "F":
+        raise ImageError("The image holds decimal numbers, whose black and white are unknown; save it as JPEG or PNG.")
+    if image.mode.startswith("I"):  # Pillow would clip 16-bit grey at 255
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > 65535:
+            raise ImageError("The image holds more than 16 bits of grey; save it as JPEG or PNG.")
+        image = Image.fromarray(np.uint8(values >> 8))
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")

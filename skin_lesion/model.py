@@ -13,8 +13,8 @@ import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
-    HfHubHTTPError,
     HFValidationError,
+    HTTPError,
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
@@ -26,6 +26,7 @@ from skin_lesion.classes import CODES
 from skin_lesion.predict import Classifier
 
 BUNDLED = Path(__file__).with_name("weights")
+ARCHITECTURE = "efficientnet_b0"
 CONFIG, WEIGHTS, METRICS = "config.json", "model.safetensors", "metrics.json"
 SOURCES = "local-dir:PATH, or hf-hub:USER/REPO with an optional @REVISION"
 
@@ -63,8 +64,8 @@ def read_metrics(folder: Path) -> dict[str, Any]:
 
 
 def weights_digest(folder: Path) -> str:
-    """First 12 hex digits of the weights file's SHA-256: names a revision where there is no commit."""
-    return hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()[:12]
+    """ "sha256:" and 12 hex digits of the weights file: names a revision where there is no commit."""
+    return f"sha256:{hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()[:12]}"
 
 
 def _load_folder(folder: Path, source: str, revision: str | None = None) -> Classifier:
@@ -77,7 +78,7 @@ def _load_folder(folder: Path, source: str, revision: str | None = None) -> Clas
                 f"The model folder {folder} lacks {name} (it has: {found}). "
                 "Give a folder that train.fit wrote, or download it again."
             )
-    _check_classes(folder)
+    _check_config(folder)
     try:
         model = timm.create_model(f"local-dir:{folder}", pretrained=True)
     except SafetensorError as error:
@@ -94,7 +95,7 @@ def _load_folder(folder: Path, source: str, revision: str | None = None) -> Clas
             raise ModelError(
                 f"{folder / WEIGHTS} holds values that are not finite in {name}; train or download it again."
             )
-    digest = f"sha256:{weights_digest(folder)}"
+    digest = weights_digest(folder)
     metrics = read_metrics(folder)
     if metrics.get("weights", digest) != digest:
         raise ModelError(
@@ -110,8 +111,13 @@ def _load_folder(folder: Path, source: str, revision: str | None = None) -> Clas
     )
 
 
-def _check_classes(folder: Path) -> None:
+def _check_config(folder: Path) -> None:
     config = _read_json(folder / CONFIG)
+    if config.get("architecture") != ARCHITECTURE or config.get("num_classes") != len(CODES):
+        raise ModelError(
+            f"{folder / CONFIG} describes {config.get('architecture')!r} with {config.get('num_classes')!r} classes; "
+            f"this program explains {ARCHITECTURE!r} with {len(CODES)}. Give a folder that train.fit wrote."
+        )
     names = config.get("label_names")
     if not isinstance(names, list) or tuple(names) != CODES:
         raise ModelError(
@@ -153,6 +159,6 @@ def _download(place: str) -> Path:
             f"The Hub cannot be reached and {place} is not in the cache. Check the network and try again, "
             "or leave the model source out to use the bundled weights."
         ) from error
-    except (HfHubHTTPError, OSError) as error:
+    except (HTTPError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelError(f"Downloading {place} failed: {reason} Try again; what has arrived is kept.") from error

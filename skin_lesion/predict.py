@@ -31,6 +31,11 @@ class Prediction:
         return BY_CODE[self.code]
 
     @property
+    def malignant(self) -> float:
+        """Summed probability of the malignant and pre-malignant classes."""
+        return sum(p for code, p in self.probabilities.items() if BY_CODE[code].group != "benign")
+
+    @property
     def ranked(self) -> list[tuple[LesionClass, float]]:
         """All classes with their probabilities, most probable first."""
         return sorted(((BY_CODE[c], p) for c, p in self.probabilities.items()), key=lambda item: -item[1])

@@ -12,7 +12,8 @@ HEADLINE_NAMES = {
     "melanoma_auc": "Melanoma AUC",
     "melanoma_sensitivity": "Melanoma sensitivity (most probable class)",
     "melanoma_specificity": "Melanoma specificity (most probable class)",
-    "melanoma_sensitivity_at_95_specificity": "Melanoma sensitivity at specificity ≥ 0.95",
+    # optimistic: nobody knows this threshold before the test
+    "melanoma_sensitivity_at_95_specificity": "Melanoma sensitivity at specificity ≥ 0.95 (threshold set on the test)",
     "ece": "Expected calibration error (15 bins)",
 }
 
@@ -46,3 +47,19 @@ def confusion_table(test: dict[str, Any]) -> str:
     for code, row in zip(CODES, test["confusion"], strict=True):
         lines.append(f"| {code} | {' | '.join(map(str, row))} |")
     return "\n".join(lines)
+
+
+def basis(test: dict[str, Any]) -> str:
+    """What the figures were measured on, as a sentence."""
+    return (
+        f"{test['images']:,} held-out images ({test['image_size']} pixels) of {test['lesions']:,} lesions, none of "
+        f"which is in the training or validation part. Intervals: {test['interval']}."
+    )
+
+
+def all_tables(test: dict[str, Any]) -> str:
+    """Basis, headlines, classes and confusion matrix."""
+    return (
+        f"{basis(test)}\n\n{headline_table(test)}\n\n{class_table(test)}\n\n"
+        f"How often which class was taken for which:\n\n{confusion_table(test)}"
+    )

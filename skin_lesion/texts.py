@@ -1,5 +1,7 @@
 """What the app, the model card and the reports say in words; each sentence stands here once."""
 
+from skin_lesion.classes import CLASSES
+
 DISCLAIMER = (
     "Research and education only. Not a medical device; not clinically validated. "
     "A low score does not rule out cancer. Show any changing lesion to a clinician."
@@ -20,9 +22,10 @@ LIMITS = (
 )
 
 DATA = (
-    "HAM10000: 10,015 dermatoscopic images of 7,470 lesions, (c) ViDIR Group, Department of Dermatology, Medical "
-    "University of Vienna, https://doi.org/10.7910/DVN/DBW86T, licence CC BY-NC 4.0. Weights trained on it are "
-    "CC BY-NC 4.0 too; the code is MIT."
+    f"HAM10000: {sum(c.images for c in CLASSES):,} dermatoscopic images of {sum(c.lesions for c in CLASSES):,} "
+    "lesions, (c) ViDIR Group, Department of Dermatology, Medical University of Vienna, "
+    "https://doi.org/10.7910/DVN/DBW86T, licence CC BY-NC 4.0. Weights trained on it are CC BY-NC 4.0 too; the code "
+    "is MIT."
 )
 CITATION = (
     "Tschandl, P., Rosendahl, C. & Kittler, H. The HAM10000 dataset, a large collection of multi-source "

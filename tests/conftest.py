@@ -4,6 +4,10 @@ import csv
 import os
 from pathlib import Path
 
+# before huggingface_hub is imported, which reads it then: no test may reach the real Hub
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.pop("SKIN_LESION_MODEL", None)  # a developer's own model is not under test
+
 import numpy as np
 import pytest
 import torch
@@ -14,8 +18,6 @@ from skin_lesion.model import load
 from train.data import COLUMNS
 from train.folder import save_model_folder
 from train.start import build_model
-
-os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach the real Hub
 
 
 def write_dataset(folder: Path, lesions_per_class: int = 6, images_per_lesion: int = 2) -> Path:

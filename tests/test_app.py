@@ -18,13 +18,12 @@ from skin_lesion.explain import gradcam
 from skin_lesion.texts import DISCLAIMER
 from skin_lesion.ui import answer, classes_tab, predict_tab
 from skin_lesion.ui.about_tab import about_markdown
-from skin_lesion.ui.theme import CSS, theme
 
 
 @pytest.fixture(scope="module")
 def server(classifier):
     demo = app.build_demo(classifier)
-    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, run_history=False, theme=theme(), css=CSS)
+    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, **app.LAUNCH)
     yield url
     demo.close()
 
@@ -51,7 +50,8 @@ def test_explain_gives_a_picture_and_the_map_of_the_asked_class(client, classifi
     prediction = classifier.predict(picture)
     for target in ("", "df"):
         overlay, result = client.predict(handle_file(picture), target, api_name="/explain")
-        assert Image.open(overlay).size == (120, 90) and overlay.endswith(".png")
+        width, height = Image.open(overlay).size
+        assert width == 120 and height > 90 and overlay.endswith(".png")  # the caption stands below
         code = target or prediction.code
         assert result["target"] == code and result["layer"] == "bn2" and result["caveat"]
         assert np.allclose(result["map"], gradcam(classifier, prediction, [code])[code].heat, atol=1e-3)
@@ -113,7 +113,7 @@ def test_the_page_carries_the_disclaimer_first_and_records_no_history(server):
 
 def test_a_new_image_fills_both_tabs_and_a_bad_one_leaves_no_old_answer(classifier, picture, tmp_path):
     html, code, map_, caption = answer.answer(classifier, str(picture), 0.7)
-    assert code in CODES and map_.size == (120, 90)
+    assert code in CODES and map_.width == 120 and map_.height > 90
     assert all(f"({c})" in html for c in CODES) and all(BY_CODE[c].colour in html for c in CODES)
     assert f"({code})" in caption and "bn2" in caption
     bad = tmp_path / "bad.jpg"
@@ -168,7 +168,7 @@ def test_a_model_that_cannot_be_loaded_is_replaced_visibly(monkeypatch, caplog):
     assert "/nowhere" in fallback
     demo = app.build_demo(classifier, fallback)
     head = next(b.value for b in demo.blocks.values() if isinstance(b, gr.HTML))
-    assert "could not be loaded, the bundled one answers instead" in head
+    assert "could not be loaded; the bundled one answers instead" in head
 
 
 def test_the_model_comes_from_the_variable(monkeypatch, model_folder):

@@ -26,7 +26,10 @@ def folder(model_folder, dataset, tmp_path):
     parts = split(read_ham10000(dataset))
     options = {"init": "none", "schedule": [[1, 32]], "batch": 8, "lr": 1e-3, "ema": 0.9, "smoothing": 0, "adjust": 1}
     made = {"seed": 0, "ratios": RATIOS, "fingerprint": fingerprint(parts), "images": {p: len(parts[p]) for p in PARTS}}
-    write_json(copy / "metrics.json", {"split": made, "training": {"options": options | {"seed": 0}}, "test": "stale"})
+    write_json(
+        copy / "metrics.json",
+        {"split": made, "training": {"images": 56, "options": options | {"seed": 0}}, "test": "stale"},
+    )
     return copy
 
 

@@ -6,8 +6,9 @@ import torch
 from captum.attr import LayerGradCam
 from PIL import Image
 
+from skin_lesion import explain
 from skin_lesion.classes import CODES
-from skin_lesion.explain import gradcam, overlay, upsample
+from skin_lesion.explain import gradcam, overlay, render, upsample
 from skin_lesion.predict import Classifier, Prediction
 
 
@@ -73,22 +74,46 @@ def test_worked_by_hand():
     assert explanations["akiec"].peak == 0
 
 
-def test_no_hook_is_left_behind(classifier, image):
-    before = hooks(classifier.model)
+@pytest.fixture
+def heads(monkeypatch):
+    """Every head that gradcam makes for Captum to hook."""
+    made = []
+
+    class Kept(explain._Head):
+        def __init__(self, model):
+            super().__init__(model)
+            made.append(self)
+
+    monkeypatch.setattr(explain, "_Head", Kept)
+    return made
+
+
+def test_no_hook_is_left_behind(classifier, image, heads):
     gradcam(classifier, classifier.predict(image))
-    assert hooks(classifier.model) == before == 0
+    assert len(heads) == 1 and hooks(heads[0]) == 0 and hooks(classifier.model) == 0
 
 
-def test_no_hook_is_left_behind_after_an_error(image):
+def test_no_hook_is_left_behind_after_an_error(heads):
     classifier, prediction = by_hand(torch.ones(1, 2, 2, 2))
+    seen = []
 
     def fail(features):
+        seen.append(hooks(heads[0]))
         raise RuntimeError("broken head")
 
     classifier.model.forward_head = fail
     with pytest.raises(RuntimeError, match="broken head"):
         gradcam(classifier, prediction)
-    assert hooks(classifier.model) == 0
+    assert seen[0] >= 1 and hooks(heads[0]) == 0
+
+
+def test_a_rendered_map_says_what_it_is_and_large_images_are_shrunk(classifier):
+    wide = Image.new("RGB", (3000, 300), "pink")
+    prediction = classifier.predict(wide)
+    page = render(wide, gradcam(classifier, prediction)["mel"], prediction)
+    assert page.width == explain.MAX_SIDE
+    strip = np.asarray(page)[205:]
+    assert strip.min() < 100 and strip.max() == 255  # dark text on white
 
 
 def test_unknown_class_lists_the_valid_ones(classifier, image):

@@ -46,7 +46,7 @@ def test_unusable_files_are_refused_in_one_plain_sentence(data, message, tmp_pat
 def test_no_image_and_no_file_are_refused(tmp_path):
     with pytest.raises(ImageError, match="choose or drop one"):
         open_image(None)
-    with pytest.raises(ImageError, match="cannot be opened"):
+    with pytest.raises(ImageError, match="not there, or not any more"):
         open_image(tmp_path / "absent.jpg")
 
 
@@ -67,6 +67,18 @@ def test_exif_rotation_is_applied_and_all_metadata_dropped():
     top, bottom = opened.getpixel((20, 10)), opened.getpixel((20, 50))
     assert top[0] > 200 and bottom[2] > 200
     assert not opened.getexif() and not opened.info
+
+
+def test_unreadable_exif_does_not_cost_the_picture():
+    data = encode(halves("red", "blue"), "PNG", exif=b"Exif\x00\x00no tiff header")
+    assert open_image(data).size == (60, 40)
+
+
+@pytest.mark.parametrize("mode", ["F", "I"])
+def test_greys_of_unknown_range_are_refused(mode):
+    image = Image.new(mode, (60, 40), 100_000)
+    with pytest.raises(ImageError, match="save it as JPEG or PNG"):
+        open_image(encode(image, "TIFF"))
 
 
 def test_cmyk_becomes_rgb():

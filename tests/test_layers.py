@@ -41,6 +41,19 @@ def test_arrows(path):
         assert not within(names, "skin_lesion.ui"), "nothing but app.py imports the pages"
 
 
+# Within the runtime an arrow points only to the left: classes first, the command line and the pages last.
+# Classifier stands beside Prediction in predict, so that classifier.predict needs no import in a circle.
+ORDER = ["classes", "images", "texts", "tables", "predict", "model", "explain", "__init__", "__main__"]
+
+
+@pytest.mark.parametrize("module", ORDER)
+def test_runtime_modules_import_only_what_stands_before_them(module):
+    inner = {n.split(".")[1] for n in imports(ROOT / f"skin_lesion/{module}.py") if n.startswith("skin_lesion.")}
+    later = ORDER[ORDER.index(module) :]
+    assert not inner & set(later)
+    assert {p.stem for p in (ROOT / "skin_lesion").glob("*.py")} == set(ORDER)
+
+
 @pytest.mark.parametrize("path", [p for p in SOURCES if p.name != "classes.py"], ids=lambda p: str(p.relative_to(ROOT)))
 def test_classes_are_defined_once(path):
     text = path.read_text(encoding="utf-8")

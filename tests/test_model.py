@@ -104,7 +104,10 @@ def test_weights_of_another_model_are_refused(copy):
 
 def test_unknown_architecture_and_broken_json_are_refused(copy):
     edit_config(copy, architecture="efficientnet_b99")
-    with pytest.raises(ModelError, match="efficientnet_b99"):
+    with pytest.raises(ModelError, match="describes 'efficientnet_b99' with 7 classes"):
+        load(f"local-dir:{copy}")
+    edit_config(copy, architecture="efficientnet_b0", num_classes=8)
+    with pytest.raises(ModelError, match="describes 'efficientnet_b0' with 8 classes"):
         load(f"local-dir:{copy}")
     (copy / "config.json").write_text("{")
     with pytest.raises(ModelError, match="config.json cannot be read"):

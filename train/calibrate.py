@@ -56,11 +56,8 @@ def calibrate(folder: Path, data: Path) -> dict:
     labels = np.array([record.label for record in validation])
     logits = torch.stack([p.logits for p in predict_all(classifier, validation)]).double().numpy()
     t = temperature(labels, logits)
-    for stale in ("test", "weights"):  # first: figures must never stand beside weights they are not of
+    for stale in ("test", "weights"):  # figures must never stand beside weights they are not of
         metrics.pop(stale, None)
-    write_json(folder / METRICS, metrics)
-    (folder / PREDICTIONS).unlink(missing_ok=True)
-    fold(folder, t)
     before = metrics.get("calibration", {}).get("temperature", 1.0)
     metrics["calibration"] = {
         "part": "val",
@@ -68,7 +65,9 @@ def calibrate(folder: Path, data: Path) -> dict:
         "ece_before": round(ece(labels, softmax(logits, axis=1)), 4),
         "ece_after": round(ece(labels, softmax(logits / t, axis=1)), 4),
     }
+    (folder / PREDICTIONS).unlink(missing_ok=True)
     write_json(folder / METRICS, metrics)
+    fold(folder, t)
     write_card(folder, metrics)
     return metrics["calibration"]
 

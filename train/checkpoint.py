@@ -7,17 +7,16 @@ import json
 import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
-from train.fit import FitError
+from train.options import FitError, Options
 
-if TYPE_CHECKING:
-    from train.fit import Options
+CHECKPOINT = "checkpoint.pt"  # in the model folder, until the run is whole
 
 
-def plain(options: "Options") -> dict[str, Any]:
+def plain(options: Options) -> dict[str, Any]:
     """The options as JSON, without what names a place on this machine."""
     values = asdict(options)
     for name in ("data", "out", "resume"):
@@ -27,7 +26,7 @@ def plain(options: "Options") -> dict[str, Any]:
     return values
 
 
-def save_checkpoint(path: Path, state: dict, options: "Options", split_id: str, history: list) -> None:
+def save_checkpoint(path: Path, state: dict, options: Options, split_id: str, history: list) -> None:
     saved = {name: part.state_dict() for name, part in state.items() if part is not None}
     saved |= {"options": plain(options), "split": split_id, "history": history}
     partial = path.with_suffix(".partial")
@@ -35,8 +34,17 @@ def save_checkpoint(path: Path, state: dict, options: "Options", split_id: str, 
     os.replace(partial, path)
 
 
-def resume(path: Path, state: dict, options: "Options", split_id: str) -> tuple[int, list]:
+def resume(path: Path, state: dict, options: Options, split_id: str) -> tuple[int, list]:
+    """Load the checkpoint into `state` if --resume asks for it. Returns (epochs done, their log lines).
+
+    Raises:
+        FitError: there is none, it is of another run, or one would be overwritten unasked.
+    """
     if not options.resume:
+        if path.is_file():
+            raise FitError(
+                f"{path.parent} holds an unfinished run. Add --resume to go on with it, or delete {path} to start anew."
+            )
         return 0, []
     if not path.is_file():
         raise FitError(f"--resume: there is no {path}; leave --resume out to start, or give the --out of the run.")

@@ -10,15 +10,18 @@ a CPU. Refuses a folder that was trained on another split: its figures would not
 import argparse
 import csv
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
 from skin_lesion.classes import CODES
 from skin_lesion.model import METRICS, ModelError, load, read_metrics, weights_digest
 from skin_lesion.predict import Classifier, Prediction
+from skin_lesion.tables import HEADLINE_NAMES, with_interval
 from train.card import write_card
 from train.data import DataError, Record, add_data_argument, read_ham10000
 from train.folder import PREDICTIONS, write_json
@@ -53,6 +56,13 @@ def predict_all(classifier: Classifier, records: list[Record]) -> Iterator[Predi
         yield classifier.predict(record.path)
 
 
+def image_size(records: list[Record]) -> str:
+    """Size of most of the files, as "600×450": figures hold for images like these."""
+    sizes = Counter(Image.open(record.path).size for record in records)
+    width, height = sizes.most_common(1)[0][0]
+    return f"{width}×{height}"
+
+
 def write_predictions(path: Path, records: list[Record], lesions: dict[str, str], probabilities: np.ndarray) -> None:
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -78,8 +88,8 @@ def evaluate(folder: Path, data: Path) -> dict:
     test = part_of_training_split(records, metrics, folder, "test")
     probabilities = np.array([list(p.probabilities.values()) for p in predict_all(classifier, test)])
     write_predictions(folder / PREDICTIONS, test, merge_lesions(records), probabilities)
-    metrics["weights"] = f"sha256:{weights_digest(folder)}"
-    metrics["test"] = summarise(*read_predictions(folder / PREDICTIONS))
+    metrics["weights"] = weights_digest(folder)
+    metrics["test"] = summarise(*read_predictions(folder / PREDICTIONS)) | {"image_size": image_size(test)}
     write_json(folder / METRICS, metrics)
     write_card(folder, metrics)
     return metrics
@@ -98,7 +108,7 @@ def main() -> int:
         print(f"train.evaluate: {error}", file=sys.stderr)
         return 1
     for name, figure in metrics["test"]["headlines"].items():
-        print(f"{name:40} {figure['value']:.3f}  [{figure['low']:.3f}, {figure['high']:.3f}]")
+        print(f"{HEADLINE_NAMES[name]:60} {with_interval(figure)}")
     print(f"written: {args.model / METRICS}, {PREDICTIONS}, README.md")
     return 0
 

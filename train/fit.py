@@ -10,135 +10,26 @@ Interrupted? The same command with --resume goes on after the last whole epoch, 
 weights. Then: python -m train.evaluate OUT --data HAM10000
 """
 
-import argparse
 import sys
-from dataclasses import dataclass
-from pathlib import Path
 
-from train.data import DataError, add_data_argument
-
-
-class FitError(RuntimeError):
-    """Training cannot start or go on; the message says what to change."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """Everything that decides the weights, besides the data; kept in the model folder."""
-
-    data: Path  # the HAM10000 folder
-    out: Path  # the model folder to write
-    init: str  # imagenet, none, or the path of a .safetensors file
-    schedule: tuple[tuple[int, int], ...]  # (epochs, side in px), one after the other
-    batch: int  # images per step
-    lr: float  # peak learning rate of AdamW
-    weight_decay: float
-    warmup: float  # epochs of linear warm-up, then cosine to zero
-    smoothing: float  # label smoothing
-    adjust: float  # strength tau of the logit adjustment; 0: no balancing
-    drop_path: float  # stochastic depth rate
-    ema: float  # decay of the averaged weights, per step; 0: none
-    clip: float  # largest gradient norm
-    amp: str  # auto, bf16, fp16, off
-    device: str  # auto, cpu, cuda, cuda:1 ...
-    seed: int  # of weights, order and augmentation
-    split_seed: int
-    limit: int  # use only so many images of each part; 0: all
-    resume: bool
-
-    @property
-    def epochs(self) -> int:
-        return sum(epochs for epochs, _ in self.schedule)
-
-    def side(self, epoch: int) -> int:
-        """Training resolution in px of an epoch, counted from 0."""
-        return [side for epochs, side in self.schedule for _ in range(epochs)][epoch]
-
-
-def _phase(text: str) -> tuple[int, int]:
-    """'9@128' -> (9 epochs, 128 px)."""
-    epochs, _, side = text.partition("@")
-    if not (epochs.isdigit() and side.isdigit() and int(epochs) > 0 and 32 <= int(side) <= 1024):
-        raise argparse.ArgumentTypeError(f"{text!r} is not EPOCHS@PIXELS, for example 9@128 (32 to 1024 px)")
-    return int(epochs), int(side)
-
-
-def _number(low: float, high: float, kind: type = float):
-    def parse(text: str):
-        try:
-            value = kind(text)
-        except ValueError:
-            value = None
-        if value is None or not low <= value <= high:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a number from {low:g} to {high:g}")
-        return value
-
-    return parse
-
-
-def parse_options(argv: list[str] | None = None) -> Options:
-    parser = argparse.ArgumentParser(
-        prog="python -m train.fit", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add_data_argument(parser)
-    add("--out", type=Path, default=Path("runs/model"), help="model folder to write (default: %(default)s)")
-    add(
-        "--init",
-        default="imagenet",
-        metavar="PATH|imagenet|none",
-        help="starting weights: timm's ImageNet weights from the Hub, none, or a .safetensors file",
-    )
-    add(
-        "--schedule",
-        nargs="+",
-        type=_phase,
-        default=[(8, 128), (12, 160), (10, 192)],
-        metavar="EPOCHS@PX",
-        help="epochs at a resolution, one phase after the other (default: 8@128 12@160 10@192)",
-    )
-    add("--batch", type=_number(2, 4096, int), default=64, help="images per step (default: %(default)s)")
-    add("--lr", type=_number(1e-8, 1), default=1e-3, help="peak learning rate (default: %(default)s)")
-    add("--weight-decay", type=_number(0, 1), default=0.02, help="of AdamW (default: %(default)s)")
-    add("--warmup", type=_number(0, 1000), default=1.0, metavar="EPOCHS", help="(default: %(default)s)")
-    add("--smoothing", type=_number(0, 0.9), default=0.05, help="label smoothing (default: %(default)s)")
-    add(
-        "--adjust",
-        type=_number(0, 4),
-        default=1.0,
-        metavar="TAU",
-        help="logit adjustment for rare classes, 0 for none (default: %(default)s)",
-    )
-    add("--drop-path", type=_number(0, 0.9), default=0.1, help="stochastic depth (default: %(default)s)")
-    add("--ema", type=_number(0, 0.99999), default=0.997, help="decay per step, 0 for none (default: %(default)s)")
-    add("--clip", type=_number(1e-3, 1e6), default=1.0, help="largest gradient norm (default: %(default)s)")
-    add(
-        "--amp",
-        choices=["auto", "bf16", "fp16", "off"],
-        default="auto",
-        help="mixed precision; auto: bf16 where the device computes in it, else fp16 on a GPU, else off",
-    )
-    add("--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default: %(default)s)")
-    add("--seed", type=_number(0, 2**31, int), default=0, help="weights, order, augmentation (default: %(default)s)")
-    add("--split-seed", type=_number(0, 2**31, int), default=0, help="of the 70/15/15 split (default: %(default)s)")
-    add("--limit", type=_number(0, 10**6, int), default=0, metavar="N", help="only N images a part, to try things out")
-    add("--resume", action="store_true", help="go on after the last whole epoch of --out")
-    values = vars(parser.parse_args(argv))
-    values["schedule"] = tuple(values["schedule"])
-    return Options(**values)
+from train.data import DataError
+from train.options import FitError, parse_options
 
 
 def main() -> int:
-    options = parse_options()  # before torch, so that --help answers at once
-    from train.loop import fit
+    options = parse_options(description=__doc__)  # before torch, so that --help answers at once
+    from skin_lesion.model import ModelError
+    from train.loop import CHECKPOINT, fit
 
     try:
         fit(options)
-    except (DataError, FitError) as error:
+    except (DataError, FitError, ModelError) as error:
         print(f"train.fit: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\ntrain.fit: interrupted; the same command with --resume goes on.", file=sys.stderr)
+        begun = (options.out / CHECKPOINT).exists()
+        hint = "the same command with --resume goes on" if begun else "no epoch was whole yet, nothing is kept"
+        print(f"\ntrain.fit: interrupted; {hint}.", file=sys.stderr)
         return 130
     return 0
 

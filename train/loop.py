@@ -6,15 +6,17 @@ validation runs one step above it, because random crops make lesions look larger
 test time (Touvron et al. 2019, arXiv:1906.06423).
 
 All randomness of an epoch follows from (seed, epoch): order, augmentation, dropout. So a run that
-is resumed after a whole epoch ends with the weights of one that was never interrupted.
+is resumed after a whole epoch ends, on the CPU, with the weights of one that was never interrupted,
+bit for bit.
 """
 
 import json
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,24 +31,23 @@ from skin_lesion.model import read_metrics
 from train.augment import augment
 from train.cache import load_images
 from train.card import write_card
-from train.checkpoint import plain, resume, save_checkpoint
+from train.checkpoint import CHECKPOINT, plain, resume, save_checkpoint
 from train.data import read_ham10000
-from train.fit import FitError
 from train.folder import PREDICTIONS, SIDE, save_model_folder
 from train.metrics import balanced_accuracy
+from train.options import FitError, Options
 from train.split import PARTS, RATIOS, fingerprint, split
 from train.start import build_model, earlier_training
-
-if TYPE_CHECKING:
-    from train.fit import Options
 
 MAX_SKIPPED = 20  # steps in a row without finite gradients before training gives up
 
 
-def fit(options: "Options") -> Path:
+def fit(options: Options) -> Path:
     """Train as the options say and return the model folder."""
     device = _device(options.device)
-    dtype = _amp_dtype(options.amp, device)
+    # what "auto" came to is kept with the run, and a resumed run must come to the same
+    options = replace(options, device=str(device), amp=_amp(options.amp, device))
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "off": torch.float32}[options.amp]
     parts = split(read_ham10000(options.data), options.split_seed)
     print(
         f"split {fingerprint(parts)}: "
@@ -56,6 +57,8 @@ def fit(options: "Options") -> Path:
     training, validation = (_subset(parts[p], options.limit) for p in ("train", "val"))
     copies = [load_images(training, SIDE), load_images(training, SIDE, recompressed=True)]
     labels = torch.tensor([record.label for record in training])
+    if len(training) < options.batch:
+        raise FitError(f"--batch {options.batch} is more than the {len(training)} training images; lower it.")
     truth = np.array([record.label for record in validation])
     # (7,); a class that a small subset lacks counts as one image
     share = torch.bincount(labels, minlength=len(CODES)).clamp(min=1) / len(labels)
@@ -68,11 +71,11 @@ def fit(options: "Options") -> Path:
     scaler = torch.amp.GradScaler(device.type, enabled=dtype is torch.float16)
     average = ModelEmaV3(model, decay=options.ema) if options.ema else None
     mean, std = (torch.tensor(v, device=device).view(3, 1, 1) for v in normalisation(model))
-    steps = max(1, len(labels) // options.batch)  # an epoch drops its incomplete last batch
+    steps = len(labels) // options.batch  # an epoch drops its incomplete last batch
 
     before = earlier_training(options.init, fingerprint(parts))
     options.out.mkdir(parents=True, exist_ok=True)
-    checkpoint = options.out / "checkpoint.pt"
+    checkpoint = options.out / CHECKPOINT
     state = {"model": model, "optimizer": optimizer, "scaler": scaler, "average": average}
     first, history = resume(checkpoint, state, options, fingerprint(parts))
 
@@ -124,6 +127,11 @@ def fit(options: "Options") -> Path:
         seconds = time.perf_counter() - started
         best = average.module if average else model
         probabilities = predict(best, validation, min(SIDE, side + 32), options.batch, device, dtype)
+        if not np.isfinite(probabilities).all():  # an overflow in the forward pass stays in batch norm
+            raise FitError(
+                f"The weights of epoch {epoch + 1} give answers that are not finite; the checkpoint of the epoch "
+                f"before is kept. Lower --lr (now {options.lr:g}) or use --amp bf16 or off (now {options.amp})."
+            )
         line: dict[str, Any] = {
             "epoch": epoch + 1,
             "side": side,
@@ -146,7 +154,7 @@ def fit(options: "Options") -> Path:
             "fingerprint": fingerprint(parts),
             "images": {p: len(parts[p]) for p in PARTS},
         },
-        training={"options": plain(options), "history": history} | ({"before": before} if before else {}),
+        training={"images": len(training), "options": plain(options), "history": history, **before},
     )
     write_card(options.out, read_metrics(options.out))
     (options.out / PREDICTIONS).unlink(missing_ok=True)  # of earlier weights
@@ -169,10 +177,9 @@ def predict(
     batch: int,
     device: torch.device,
     dtype: torch.dtype,
-    recompressed: bool = False,
 ) -> np.ndarray:
     """Probabilities (N, 7) of whole images, no augmentation; leaves the model in evaluation mode."""
-    images = load_images(records, SIDE, recompressed)
+    images = load_images(records, SIDE)
     mean, std = (torch.tensor(v, device=device).view(3, 1, 1) for v in normalisation(model))
     model.eval()
     rows = []
@@ -201,14 +208,16 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _amp_dtype(amp: str, device: torch.device) -> torch.dtype:
-    if amp == "auto":
-        if device.type == "cuda":
-            # EfficientNet in fp16 has produced NaN gradients in public reports: bf16 first
-            amp = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-        else:
-            amp = "bf16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "off"
-    return {"bf16": torch.bfloat16, "fp16": torch.float16, "off": torch.float32}[amp]
+def _amp(amp: str, device: torch.device) -> str:
+    """bf16, fp16 or off; what auto means on this device."""
+    if amp != "auto":
+        return amp
+    if device.type == "cuda":
+        # EfficientNet in fp16 has produced NaN gradients in public reports: bf16 first
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    # emulated bf16 is slower than float32: only where the processor computes in it
+    onednn = torch.backends.mkldnn.is_available()
+    return "bf16" if onednn and torch.ops.mkldnn._is_mkldnn_bf16_supported() else "off"
 
 
 def _schedule(epoch: float, warmup: float, epochs: int) -> float:
@@ -220,7 +229,7 @@ def _schedule(epoch: float, warmup: float, epochs: int) -> float:
 
 def _batches(count: int, batch: int, generator: torch.Generator) -> Iterator[np.ndarray]:
     order = torch.randperm(count, generator=generator).numpy()
-    for start in range(0, max(1, count // batch) * batch, batch):
+    for start in range(0, count - batch + 1, batch):
         yield order[start : start + batch]
 
 

@@ -45,8 +45,8 @@ def deal(records: Sequence[Record], ratios: Sequence[float], seed: int) -> dict[
     """Deal whole lesions to len(ratios) parts, each class in proportion. Returns image_id -> part.
 
     Largest lesions first, ties in an order hashed from the seed, each to the part that is least
-    full for its class. So every part gets its share of lesions with many images as well, and a
-    part's share of a class is off by at most the largest lesion left at that point.
+    full for its class. So every part gets its share of lesions with many images as well, and the
+    lesions with one image, dealt last, even out the counts.
     """
     if any(ratio <= 0 for ratio in ratios):
         raise ValueError(f"Every part needs a share above 0; got {tuple(ratios)}.")

@@ -9,10 +9,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from skin_lesion.classes import CODES
-from skin_lesion.model import read_metrics
-from train.fit import FitError
-
-ARCHITECTURE = "efficientnet_b0"
+from skin_lesion.model import ARCHITECTURE, read_metrics
+from train.options import FitError
 
 
 def build_model(init: str, drop_path: float = 0.0) -> torch.nn.Module:
@@ -40,8 +38,8 @@ def build_model(init: str, drop_path: float = 0.0) -> torch.nn.Module:
     return model
 
 
-def earlier_training(init: str, split_id: str) -> dict[str, Any] | None:
-    """What metrics.json beside the starting weights says of their training; None if they have none.
+def earlier_training(init: str, split_id: str) -> dict[str, Any]:
+    """{"before": what metrics.json beside the starting weights says of their training}, {} if nothing.
 
     Raises:
         FitError: they were trained on another split, so that this one's test images may be among theirs.
@@ -52,4 +50,4 @@ def earlier_training(init: str, split_id: str) -> dict[str, Any] | None:
             f"--init {init} was trained on split {metrics['split']['fingerprint']}, this run has {split_id}: "
             "images held out here may have been trained on there. Use its data and --split-seed, or other weights."
         )
-    return metrics.get("training")
+    return {"before": metrics["training"]} if "training" in metrics else {}

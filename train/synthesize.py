@@ -46,9 +46,13 @@ def main(argv: list[str] | None = None) -> int:
     if args.candidates < 1 or args.seed < 0:
         parser.error("--candidates must be at least 1 and --seed at least 0")
 
-    import skin_lesion  # here, for it pulls in torch: --help need not wait
+    from skin_lesion.model import ModelError, load  # here, for it pulls in torch: --help need not wait
 
-    classifier = skin_lesion.load(args.model)
+    try:
+        classifier = load(args.model)
+    except ModelError as error:
+        print(f"train.synthesize: {error}", file=sys.stderr)
+        return 1
     args.out.mkdir(parents=True, exist_ok=True)
     rows = []
     for code in CODES:

@@ -3,7 +3,7 @@
 import gradio as gr
 
 from skin_lesion.predict import Classifier
-from skin_lesion.tables import class_table, confusion_table, headline_table
+from skin_lesion.tables import all_tables
 from skin_lesion.texts import CITATION, DATA, DISCLAIMER, ETHICS, INPUT_NOTE, LIMITS, PRIVACY, bullets
 
 
@@ -37,8 +37,4 @@ def _figures(classifier: Classifier) -> str:
     test = classifier.metrics.get("test")
     if test is None:
         return "This model folder carries no held-out figures: nothing is known here of how good it is."
-    return (
-        f"Measured on {test['images']:,} held-out images of {test['lesions']:,} lesions, none of which the model saw "
-        f"in training. Intervals: {test['interval']}.\n\n{headline_table(test)}\n\n{class_table(test)}\n\n"
-        f"How often which class was taken for which:\n\n{confusion_table(test)}"
-    )
+    return all_tables(test)

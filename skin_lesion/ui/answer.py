@@ -2,6 +2,7 @@
 
 from PIL import Image
 
+from skin_lesion.explain import gradcam, render
 from skin_lesion.images import ImageError, open_image
 from skin_lesion.predict import Classifier
 from skin_lesion.ui import gradcam_tab, predict_tab
@@ -17,9 +18,13 @@ def answer(classifier: Classifier, path: str | None, opacity: float) -> tuple[st
         problem = predict_tab.problem_html(str(error))
         return problem, None, None, problem
     prediction = classifier.predict(image)
-    map_, explanation = gradcam_tab.explain(classifier, prediction, image, prediction.code, opacity)
-    caption = gradcam_tab.caption_html(explanation, prediction)
-    return predict_tab.answer_html(prediction), prediction.code, map_, caption
+    explanation = gradcam(classifier, prediction, [prediction.code])[prediction.code]
+    return (
+        predict_tab.answer_html(prediction),
+        prediction.code,
+        render(image, explanation, prediction, opacity),
+        gradcam_tab.caption_html(explanation, prediction),
+    )
 
 
 def remap(classifier: Classifier, path: str | None, code: str | None, opacity: float) -> tuple[Image.Image | None, str]:
@@ -32,5 +37,6 @@ def remap(classifier: Classifier, path: str | None, code: str | None, opacity: f
     except ImageError as error:
         return None, predict_tab.problem_html(str(error))
     prediction = classifier.predict(image)
-    map_, explanation = gradcam_tab.explain(classifier, prediction, image, code or prediction.code, opacity)
-    return map_, gradcam_tab.caption_html(explanation, prediction)
+    code = code or prediction.code
+    explanation = gradcam(classifier, prediction, [code])[code]
+    return render(image, explanation, prediction, opacity), gradcam_tab.caption_html(explanation, prediction)

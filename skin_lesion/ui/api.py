@@ -9,11 +9,10 @@ import gradio as gr
 from PIL import Image
 
 from skin_lesion.classes import CLASSES, check_code
-from skin_lesion.explain import CAVEAT
+from skin_lesion.explain import CAVEAT, OPACITY, gradcam, render
 from skin_lesion.images import ImageError, open_image
 from skin_lesion.predict import Classifier
 from skin_lesion.texts import DISCLAIMER
-from skin_lesion.ui import gradcam_tab
 from skin_lesion.ui.upload import LesionImage
 
 
@@ -31,7 +30,7 @@ def build(classifier: Classifier, fallback: str = "") -> None:
         """
         return classifier.predict(_open(image)).to_dict()
 
-    def explain(image: str | None, target: str = "", opacity: float = 0.7) -> tuple[Image.Image, dict[str, Any]]:
+    def explain(image: str | None, target: str = "", opacity: float = OPACITY) -> tuple[Image.Image, dict[str, Any]]:
         """Grad-CAM of a dermatoscopic image for one class.
 
         Args:
@@ -40,16 +39,17 @@ def build(classifier: Classifier, fallback: str = "") -> None:
             opacity: of the map over the image, from 0 to 1.
 
         Returns:
-            The overlay as a PNG file, and {"target", "probability", "layer", "map": 7 × 7 numbers in
-            [0, 1], "peak", "caveat", "model"}.
+            The overlay as a PNG file, over a strip that names class, layer and caveat; and {"target",
+            "probability", "layer", "map": 7 × 7 numbers in [0, 1], "peak", "caveat", "model"}.
         """
         opened = _open(image)
         prediction = classifier.predict(opened)
         try:
             code = check_code(target or prediction.code)
-            picture, explanation = gradcam_tab.explain(classifier, prediction, opened, code, opacity)
+            explanation = gradcam(classifier, prediction, [code])[code]
+            picture = render(opened, explanation, prediction, opacity)
         except ValueError as error:
-            raise gr.Error(str(error)) from error
+            raise gr.Error(str(error), print_exception=False) from error
         return picture, {
             "target": code,
             "probability": round(prediction.probabilities[code], 6),
@@ -78,7 +78,7 @@ def build(classifier: Classifier, fallback: str = "") -> None:
     with gr.Group(visible=False):
         image = LesionImage(type="filepath", label="image")
         target = gr.Textbox("", label="target")
-        opacity = gr.Number(0.7, label="opacity")
+        opacity = gr.Number(OPACITY, label="opacity")
         picture = gr.Image(format="png", label="overlay")
         result = gr.JSON(label="result")
         trigger = gr.Button()
@@ -92,4 +92,4 @@ def _open(image: str | None) -> Image.Image:
     try:
         return open_image(image)
     except ImageError as error:
-        raise gr.Error(str(error)) from error
+        raise gr.Error(str(error), print_exception=False) from error

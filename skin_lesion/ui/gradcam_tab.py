@@ -4,15 +4,13 @@ from html import escape
 from typing import NamedTuple
 
 import gradio as gr
-from PIL import Image
 
 from skin_lesion.classes import BY_CODE, CLASSES
-from skin_lesion.explain import CAVEAT, Explanation, gradcam, overlay
-from skin_lesion.predict import Classifier, Prediction
+from skin_lesion.explain import CAVEAT, OPACITY, Explanation
+from skin_lesion.predict import Prediction
 from skin_lesion.ui.predict_tab import percent
 
 EMPTY = '<p class="small">Choose an image, or click an example: the map appears here.</p>'
-MAX_SIDE = 2048  # px of the overlay; larger images are shown smaller
 
 
 class GradcamTab(NamedTuple):
@@ -39,18 +37,8 @@ def build() -> GradcamTab:
         alt_text="The image with its Grad-CAM map laid over it",
     )
     caption = gr.HTML(EMPTY, elem_id="cam-caption")
-    opacity = gr.Slider(0, 1, value=0.7, step=0.05, label="Opacity of the map")
+    opacity = gr.Slider(0, 1, value=OPACITY, step=0.05, label="Opacity of the map")
     return GradcamTab(target, opacity, map_, caption)
-
-
-def explain(
-    classifier: Classifier, prediction: Prediction, image: Image.Image, code: str, opacity: float
-) -> tuple[Image.Image, Explanation]:
-    """Overlay (RGB, at the image's resolution up to MAX_SIDE) and map of one class."""
-    explanation = gradcam(classifier, prediction, [code])[code]
-    shown = image.copy()
-    shown.thumbnail((MAX_SIDE, MAX_SIDE))
-    return overlay(shown, explanation.heat, opacity if explanation.peak > 0 else 0), explanation
 
 
 def caption_html(explanation: Explanation, prediction: Prediction) -> str:

@@ -17,7 +17,6 @@ def build() -> gr.HTML:
 def answer_html(prediction: Prediction) -> str:
     """The most probable class, its group in words and a bar for each class."""
     top = prediction.lesion_class
-    concerning = sum(p for c, p in prediction.ranked if c.group != "benign")
     bars = "".join(
         f'<li><div class="row"><span>{escape(c.short_name)} ({c.code}) '
         f'<span class="group">· {c.group}</span></span><span class="value">{percent(p)}</span></div>'
@@ -29,8 +28,9 @@ def answer_html(prediction: Prediction) -> str:
         f'<section class="answer" aria-live="polite">'
         f"<h2>The model’s first guess: {escape(top.short_name)} ({top.code}), "
         f"{percent(prediction.probabilities[top.code])}</h2>"
-        f"<p><strong>{escape(top.group_note)}</strong> "
-        f"All malignant and pre-malignant classes together: <strong>{percent(concerning)}</strong>.</p>"
+        f"<p>If this guess is right, the lesion is of this kind: {escape(top.group_note)} The guess may be wrong. "
+        f"All malignant and pre-malignant classes together: {percent(prediction.malignant)}; "
+        f"a low share does not rule out cancer.</p>"
         f'<ul class="bars">{bars}</ul>'
         f'<p class="small">Shares of the model’s belief among seven classes, not a diagnosis and not the chance of '
         f"being ill. If a spot changes, itches, bleeds or worries you, show it to a clinician, whatever stands "
