@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from skin_lesion.model import load, read_metrics
+from skin_lesion.model import ModelError, load, read_metrics
 from train import calibrate
 from train.data import read_ham10000
 from train.folder import write_json
@@ -41,11 +41,20 @@ def test_folding_scales_the_logits_and_keeps_every_answer(folder, image):
     assert after.code == before.code
 
 
-def test_calibration_drops_stale_figures_and_finds_nothing_left_the_second_time(folder, dataset):
-    first = calibrate.calibrate(folder, dataset)
+def test_calibration_drops_stale_figures_and_adds_up(folder, dataset, image, monkeypatch):
+    before = load(f"local-dir:{folder}").predict(image).logits
+    monkeypatch.setattr(calibrate, "temperature", lambda labels, logits: 2.0)
+    assert calibrate.calibrate(folder, dataset)["temperature"] == 2
+    assert calibrate.calibrate(folder, dataset)["temperature"] == 4
+    assert np.allclose(load(f"local-dir:{folder}").predict(image).logits * 4, before, atol=1e-5)
     metrics = read_metrics(folder)
-    assert "test" not in metrics and metrics["calibration"] == first
-    assert calibrate.LIMITS[0] < first["temperature"]
-    second = calibrate.calibrate(folder, dataset)
-    assert second["temperature"] == pytest.approx(first["temperature"], rel=0.01)
-    assert second["ece_before"] == pytest.approx(first["ece_after"], abs=1e-3)
+    assert "test" not in metrics and metrics["calibration"]["part"] == "val"
+    assert "temperature 4.0, folded" in (folder / "README.md").read_text()
+
+
+def test_a_model_that_knows_nothing_is_refused_and_left_alone(folder, dataset):
+    weights = (folder / "model.safetensors").read_bytes()
+    with pytest.raises(ModelError, match="ran to its limit 20"):
+        calibrate.calibrate(folder, dataset)  # random weights
+    assert (folder / "model.safetensors").read_bytes() == weights
+    assert read_metrics(folder)["test"] == "stale"

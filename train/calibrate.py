@@ -56,6 +56,12 @@ def calibrate(folder: Path, data: Path) -> dict:
     labels = np.array([record.label for record in validation])
     logits = torch.stack([p.logits for p in predict_all(classifier, validation)]).double().numpy()
     t = temperature(labels, logits)
+    for limit in LIMITS:
+        if abs(np.log(t / limit)) < 1e-3:
+            raise ModelError(
+                f"The temperature ran to its limit {limit:g}: on the validation part the answers of {folder} say next "
+                "to nothing of the truth, or all of it. Train it longer, or look at the data."
+            )
     for stale in ("test", "weights"):  # figures must never stand beside weights they are not of
         metrics.pop(stale, None)
     before = metrics.get("calibration", {}).get("temperature", 1.0)
