@@ -53,6 +53,8 @@ def open_image(source: ImageSource | None) -> Image.Image:
         raise ImageError("This file is not an image that can be read; use a JPEG or PNG file.") from None
     except FileNotFoundError:
         raise ImageError("The file is not there, or not any more; choose the image again.") from None
+    except (PermissionError, IsADirectoryError) as error:
+        raise ImageError(f"The file cannot be read ({error.strerror}); choose another one.") from None
     except (OSError, *DAMAGE):
         raise ImageError("The image is damaged or incomplete; save or download it again.") from None
 

@@ -48,6 +48,8 @@ def test_no_image_and_no_file_are_refused(tmp_path):
         open_image(None)
     with pytest.raises(ImageError, match="not there, or not any more"):
         open_image(tmp_path / "absent.jpg")
+    with pytest.raises(ImageError, match=r"cannot be read \(Is a directory\)"):
+        open_image(tmp_path)
 
 
 def test_largest_allowed_size_is_judged_before_decoding():
