@@ -25,7 +25,7 @@ LAYER = "bn2"  # timm's name of EfficientNet's last feature map (batch norm and 
 OPACITY = 0.7  # of the map where it is hottest
 MAX_SIDE = 2048  # px of a rendered overlay; larger images are shown smaller
 CAVEAT = (
-    "The map shows what raised this model's score, coarsely (7 × 7 cells); it does not outline the "
+    "The map shows what raised this model's score, in coarse cells; it does not outline the "
     "lesion and does not show that the answer is right."
 )
 
@@ -35,7 +35,7 @@ class Explanation:
     """The Grad-CAM map of one class for one image."""
 
     code: str
-    heat: np.ndarray = field(repr=False)  # (7, 7) float32 in [0, 1]; 1 is this map's own maximum
+    heat: np.ndarray = field(repr=False)  # (h, w) float32 in [0, 1]; 1 is this map's own maximum
     peak: float  # the maximum before scaling, in logits per cell; 0: nothing spoke for the class
     layer: str = LAYER
 
@@ -67,7 +67,7 @@ def gradcam(classifier: Classifier, prediction: Prediction, codes: Sequence[str]
     features = prediction.features.expand(len(targets), -1, -1, -1).clone().requires_grad_()
     maps = LayerGradCam(head, head.features).attribute(features, target=targets, relu_attributions=True)
     explanations = {}
-    for code, map_ in zip(codes, maps.detach().squeeze(1).numpy(), strict=True):  # (7, 7)
+    for code, map_ in zip(codes, maps.detach().squeeze(1).numpy(), strict=True):  # (h, w)
         peak = float(map_.max())
         heat = map_ / peak if peak > 0 else np.zeros_like(map_)
         explanations[code] = Explanation(code, heat.astype(np.float32), peak)

@@ -17,7 +17,7 @@ class Prediction:
 
     probabilities: dict[str, float]  # by class code, in the order of CODES; they sum to 1
     logits: torch.Tensor = field(repr=False)  # (7,) float32
-    features: torch.Tensor = field(repr=False)  # (1, 1280, 7, 7) float32, the trunk's last map
+    features: torch.Tensor = field(repr=False)  # (1, 1280, h, w) float32, the trunk's last map
     source: str  # of the model, as given to skin_lesion.load
     revision: str  # Hub commit, or a digest of the weights file
 

@@ -54,7 +54,7 @@ def model_folder(tmp_path_factory) -> Path:
     torch.manual_seed(0)
     model = build_model("none")
     torch.nn.init.normal_(model.classifier.weight, std=0.5)
-    save_model_folder(model, folder)
+    save_model_folder(model, folder, 224)
     return folder
 
 

@@ -18,7 +18,7 @@ from train.data import DataError, read_ham10000
 from train.options import FitError, parse_options
 from train.split import fingerprint, split
 
-COMMON = ["--init", "none", "--batch", "8", "--amp", "off", "--device", "cpu", "--ema", "0.5"]
+COMMON = ["--init", "none", "--batch", "8", "--amp", "off", "--device", "cpu", "--ema", "0.5", "--input-side", "64"]
 
 
 def options(dataset, out, *more):
@@ -46,6 +46,7 @@ def test_training_writes_a_model_folder_that_loads_and_says_how_it_was_made(trai
     assert metrics["split"]["images"] == {name: len(part) for name, part in parts.items()}
     history = metrics["training"]["history"]
     assert [line["side"] for line in history] == [32, 32, 48]
+    assert classifier.predict(read_ham10000(dataset)[0].path).features.shape == (1, 1280, 2, 2)  # 64 px
     assert all(np.isfinite(line["loss"]) for line in history)
     assert metrics["training"]["options"]["schedule"] == [[2, 32], [1, 48]]
     assert "not been evaluated yet" in (trained / "README.md").read_text()

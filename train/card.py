@@ -62,7 +62,7 @@ tags: [image-classification, timm, dermatology, dermatoscopy, ham10000]
 **{DISCLAIMER}** {INPUT_NOTE}
 
 Load it with timm alone: `timm.create_model("hf-hub:USER/REPO", pretrained=True)`. The input is the
-whole image squashed to 224 × 224; `timm.data.resolve_model_data_config` gives the transform.
+whole image squashed to a square; `timm.data.resolve_model_data_config` gives the transform.
 
 ## Classes, in the order of the outputs
 

@@ -1,7 +1,7 @@
 """Fine-tune EfficientNet_B0 on HAM10000 and write a model folder.
 
     python -m train.fit --data HAM10000                       # the recipe, on a GPU
-    python -m train.fit --data HAM10000 --schedule 9@128 9@160 4@192 --batch 32 --lr 7e-4
+    python -m train.fit --data HAM10000 --schedule 8@128 8@160 4@192 --batch 32 --lr 7e-4
                                                               # about an hour on two CPU cores
     python -m train.fit --data HAM10000 --init none --schedule 1@32 --limit 64 --out /tmp/tiny
                                                               # the path through, in seconds

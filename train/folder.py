@@ -12,11 +12,14 @@ from skin_lesion.classes import BY_CODE, CODES
 from skin_lesion.model import METRICS
 
 PREDICTIONS = "test_predictions.csv"  # beside metrics.json: one row a held-out image
-SIDE = 224  # px, the finished model's input and the training cache
+SIDE = 224  # px, of the training cache
 
 
-def save_model_folder(model: torch.nn.Module, folder: Path, **records: Any) -> None:
-    """Write config.json and model.safetensors as timm does, and `records` as metrics.json."""
+def save_model_folder(model: torch.nn.Module, folder: Path, input_side: int, **records: Any) -> None:
+    """Write config.json and model.safetensors as timm does, and `records` as metrics.json.
+
+    input_side: px to which the model's users squash the whole image.
+    """
     model = model.to("cpu").to(memory_format=torch.contiguous_format)  # safetensors wants contiguous
     timm.models.save_for_hf(
         model,
@@ -27,7 +30,7 @@ def save_model_folder(model: torch.nn.Module, folder: Path, **records: Any) -> N
             "label_names": list(CODES),
             "label_descriptions": {code: BY_CODE[code].name for code in CODES},
             "pretrained_cfg": {
-                "input_size": (3, SIDE, SIDE),
+                "input_size": (3, input_side, input_side),
                 "crop_pct": 1.0,
                 "crop_mode": "squash",
                 "interpolation": "bicubic",

@@ -1,9 +1,9 @@
 """The training loop: read from top to bottom.
 
 One balancing mechanism: logit-adjusted cross-entropy (Menon et al. 2021, arXiv:2007.07314), which
-adds tau * log(class share) to the logits in the loss only. Resolution grows during training, and
-validation runs one step above it, because random crops make lesions look larger than they are at
-test time (Touvron et al. 2019, arXiv:1906.06423).
+adds tau * log(class share) to the logits in the loss only. Resolution grows during training, which
+makes the early epochs cheap; the best resolution to test at need not be the last one trained at
+(Touvron et al. 2019, arXiv:1906.06423), so --input-side is an option of its own.
 
 All randomness of an epoch follows from (seed, epoch): order, augmentation, dropout. So a run that
 is resumed after a whole epoch ends, on the CPU, with the weights of one that was never interrupted,
@@ -126,7 +126,7 @@ def fit(options: Options) -> Path:
 
         seconds = time.perf_counter() - started
         best = average.module if average else model
-        probabilities = predict(best, validation, min(SIDE, side + 32), options.batch, device, dtype)
+        probabilities = predict(best, validation, options.input_side, options.batch, device, dtype)
         if not np.isfinite(probabilities).all():  # an overflow in the forward pass stays in batch norm
             raise FitError(
                 f"The weights of epoch {epoch + 1} give answers that are not finite; the checkpoint of the epoch "
@@ -148,6 +148,7 @@ def fit(options: Options) -> Path:
     save_model_folder(
         best,
         options.out,
+        options.input_side,
         split={
             "seed": options.split_seed,
             "ratios": RATIOS,

@@ -19,6 +19,7 @@ class Options:
     out: Path  # the model folder to write
     init: str  # imagenet, none, or the path of a .safetensors file
     schedule: tuple[tuple[int, int], ...]  # (epochs, side in px), one after the other
+    input_side: int  # px, of the finished model's square input; validation runs at it too
     batch: int  # images per step
     lr: float  # peak learning rate of AdamW
     weight_decay: float
@@ -85,6 +86,13 @@ def parse_options(argv: list[str] | None = None, description: str | None = None)
         default=[(8, 128), (12, 160), (10, 192)],
         metavar="EPOCHS@PX",
         help="epochs at a resolution, one phase after the other (default: 8@128 12@160 10@192)",
+    )
+    add(
+        "--input-side",
+        type=_number(32, 1024, int),
+        default=192,
+        metavar="PX",
+        help="the finished model's input; chosen on the validation part (default: %(default)s)",
     )
     add("--batch", type=_number(2, 4096, int), default=64, help="images per step (default: %(default)s)")
     add("--lr", type=_number(1e-8, 1), default=1e-3, help="peak learning rate (default: %(default)s)")

@@ -40,7 +40,7 @@ def build(classifier: Classifier, fallback: str = "") -> None:
 
         Returns:
             The overlay as a PNG file, over a strip that names class, layer and caveat; and {"target",
-            "probability", "layer", "map": 7 × 7 numbers in [0, 1], "peak", "caveat", "model"}.
+            "probability", "layer", "map": rows of numbers in [0, 1], a cell each, "peak", "caveat", "model"}.
         """
         opened = _open(image)
         prediction = classifier.predict(opened)
