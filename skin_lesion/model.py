@@ -13,6 +13,7 @@ import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
+    HfHubHTTPError,
     HFValidationError,
     HTTPError,
     LocalEntryNotFoundError,
@@ -53,6 +54,7 @@ def load(source: str | None = None) -> Classifier:
         return _load_folder(Path(place), source)
     if kind == "hf-hub" and place:
         folder = _download(place)
+        _refuse_damaged_download(folder / WEIGHTS, place)
         return _load_folder(folder, source, revision=folder.name)  # the snapshot's commit
     hint = f" Did you mean local-dir:{source}?" if Path(source).is_dir() else ""
     raise ModelError(f"Unknown model source {source!r}: use {SOURCES}.{hint}")
@@ -160,5 +162,23 @@ def _download(place: str) -> Path:
             "or leave the model source out to use the bundled weights."
         ) from error
     except (HTTPError, OSError) as error:
+        if isinstance(error, HfHubHTTPError) and error.response.status_code == 401:
+            raise ModelError(
+                "The Hub does not accept your token. Log in again with 'hf auth login', or set HF_TOKEN to a valid one."
+            ) from error
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ModelError(f"Downloading {place} failed: {reason} Try again; what has arrived is kept.") from error
+        raise ModelError(
+            f"Downloading {place} failed: {reason} Try again; files that arrived whole are kept."
+        ) from error
+
+
+def _refuse_damaged_download(weights: Path, place: str) -> None:
+    """Drop weights that are not what the Hub announced from its cache, or every later try would find them there.
+
+    The cache names a large file by its sha256, but huggingface_hub compares only the length.
+    """
+    stored = weights.resolve()
+    is_sha256 = len(stored.name) == 64  # not so where the cache has no symbolic links
+    if is_sha256 and stored.is_file() and hashlib.sha256(stored.read_bytes()).hexdigest() != stored.name:
+        stored.unlink()
+        raise ModelError(f"The weights of {place} arrived damaged and were removed from the cache; try again.")

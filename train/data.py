@@ -44,14 +44,14 @@ class Record:
         return CODES.index(self.dx)
 
 
-def add_data_argument(parser: argparse.ArgumentParser) -> None:
+def add_data_argument(parser: argparse.ArgumentParser, required: bool = True) -> None:
     """Add --data, which falls back to the variable HAM10000_DIR."""
     default = os.environ.get("HAM10000_DIR")
     parser.add_argument(
         "--data",
         type=Path,
         default=Path(default) if default else None,
-        required=not default,
+        required=required and not default,
         metavar="DIR",
         help="the HAM10000 folder (default: the variable HAM10000_DIR)",
     )
