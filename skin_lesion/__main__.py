@@ -107,4 +107,4 @@ if __name__ == "__main__":
         sys.exit(main())
     except BrokenPipeError:  # the reader, such as head, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        sys.exit(141)  # as a program that SIGPIPE ends

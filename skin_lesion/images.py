@@ -6,6 +6,7 @@ Every refusal is an ImageError whose text is one plain sentence for the person w
 import io
 import os
 import struct
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,10 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 DAMAGE = (SyntaxError, ValueError, EOFError, TypeError, KeyError, IndexError, OverflowError, struct.error)
 
 ImageSource = str | os.PathLike | bytes | np.ndarray | Image.Image
+
+
+# Pillow warns from 89 megapixels on; below, we refuse from 50 on with a sentence of our own
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 class ImageError(ValueError):
@@ -111,6 +116,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
         image = Image.fromarray(np.uint8(values >> 8))
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
+        if rgba.getchannel("A").getbbox() is None:
+            raise ImageError("The image is entirely transparent: there is nothing to see; choose another one.")
         white = Image.new("RGBA", rgba.size, "white")
         image = Image.alpha_composite(white, rgba)
     rgb = image.convert("RGB")

@@ -56,8 +56,8 @@ def load(source: str | None = None) -> Classifier:
         folder = _download(place)
         _refuse_damaged_download(folder / WEIGHTS, place)
         return _load_folder(folder, source, revision=folder.name)  # the snapshot's commit
-    hint = f" Did you mean local-dir:{source}?" if Path(source).is_dir() else ""
-    raise ModelError(f"Unknown model source {source!r}: use {SOURCES}.{hint}")
+    hint = f" Did you mean local-dir:{source}?" if source and Path(source).is_dir() else ""
+    raise ModelError(f"Unknown model source {source!r}: use {SOURCES}, or none for the bundled model.{hint}")
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:

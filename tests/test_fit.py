@@ -87,6 +87,21 @@ def test_resume_refuses_a_checkpoint_of_another_run(dataset, tmp_path, monkeypat
         loop.fit(options(dataset, tmp_path, "--schedule", "1@32", "--seed", "7", "--resume"))
 
 
+def test_a_finished_model_is_not_overwritten(trained, dataset):
+    before = (trained / "model.safetensors").read_bytes()
+    for more in ([], ["--resume"]):
+        with pytest.raises(FitError, match="holds a finished model. Give another --out"):
+            loop.fit(options(dataset, trained, "--schedule", "1@32", *more))
+    assert (trained / "model.safetensors").read_bytes() == before
+    assert (trained / "model.safetensors").stat().st_mode & 0o777 == 0o644
+
+
+def test_an_out_that_is_a_file_is_named(dataset, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(FitError, match=r"--out .*file cannot be written \(File exists\)"):
+        loop.fit(options(dataset, tmp_path / "file", "--schedule", "1@32"))
+
+
 def test_an_unfinished_run_is_not_overwritten_unasked(dataset, tmp_path):
     (tmp_path / "checkpoint.pt").touch()
     with pytest.raises(FitError, match="unfinished run. Add --resume"):

@@ -31,6 +31,7 @@ def halves(left, right, mode: str = "RGB") -> Image.Image:
         (encode(Image.new("1", (8_000, 8_000)), "PNG"), "too large: 8000×8000"),
         (encode(Image.effect_noise((300, 300), 50), "JPEG")[:2000], "damaged or incomplete"),
         (encode(Image.effect_noise((300, 300), 50), "PNG")[:2000], "damaged or incomplete"),
+        (encode(Image.new("RGBA", (60, 40)), "PNG"), "entirely transparent"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not an image that can be read"),
     ],
 )

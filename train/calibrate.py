@@ -45,6 +45,7 @@ def fold(folder: Path, t: float) -> None:
         weights[name] = weights[name] / t
     partial = folder / f"{WEIGHTS}.partial"
     save_file(weights, partial, metadata={"format": "pt"})
+    partial.chmod((folder / WEIGHTS).stat().st_mode)
     partial.replace(folder / WEIGHTS)
 
 

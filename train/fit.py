@@ -7,7 +7,7 @@
                                                               # the path through, in seconds
 
 Interrupted? The same command with --resume goes on after the last whole epoch, to the same
-weights. Then: python -m train.evaluate OUT --data HAM10000
+weights. Then: python -m train.calibrate OUT, and python -m train.evaluate OUT
 """
 
 import sys

@@ -9,7 +9,7 @@ import timm
 import torch
 
 from skin_lesion.classes import BY_CODE, CODES
-from skin_lesion.model import METRICS
+from skin_lesion.model import METRICS, WEIGHTS
 
 PREDICTIONS = "test_predictions.csv"  # beside metrics.json: one row a held-out image
 SIDE = 224  # px, of the training cache
@@ -39,6 +39,7 @@ def save_model_folder(model: torch.nn.Module, folder: Path, input_side: int, **r
             },
         },
     )
+    (folder / WEIGHTS).chmod(0o644)  # safetensors writes 0600, but a server may run as somebody else
     write_json(folder / METRICS, records)
 
 

@@ -27,7 +27,7 @@ from timm.utils import ModelEmaV3
 from tqdm import tqdm
 
 from skin_lesion.classes import CODES
-from skin_lesion.model import read_metrics
+from skin_lesion.model import WEIGHTS, read_metrics
 from train.augment import augment
 from train.cache import load_images
 from train.card import write_card
@@ -44,17 +44,17 @@ MAX_SKIPPED = 20  # steps in a row without finite gradients before training give
 
 def fit(options: Options) -> Path:
     """Train as the options say and return the model folder."""
+    _check_out(options)
     device = _device(options.device)
     # what "auto" came to is kept with the run, and a resumed run must come to the same
     options = replace(options, device=str(device), amp=_amp(options.amp, device))
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "off": torch.float32}[options.amp]
     parts = split(read_ham10000(options.data), options.split_seed)
-    print(
-        f"split {fingerprint(parts)}: "
-        + ", ".join(f"{len(parts[p]):,} {p}" for p in PARTS)
-        + f"; {device}, autocast {str(dtype).removeprefix('torch.')}"
-    )
     training, validation = (_subset(parts[p], options.limit) for p in ("train", "val"))
+    print(
+        f"split {fingerprint(parts)}: {len(training):,} training and {len(validation):,} validation images; "
+        f"{device}, mixed precision {options.amp}"
+    )
     copies = [load_images(training, SIDE), load_images(training, SIDE, recompressed=True)]
     labels = torch.tensor([record.label for record in training])
     if len(training) < options.batch:
@@ -74,7 +74,6 @@ def fit(options: Options) -> Path:
     steps = len(labels) // options.batch  # an epoch drops its incomplete last batch
 
     before = earlier_training(options.init, fingerprint(parts))
-    options.out.mkdir(parents=True, exist_ok=True)
     checkpoint = options.out / CHECKPOINT
     state = {"model": model, "optimizer": optimizer, "scaler": scaler, "average": average}
     first, history = resume(checkpoint, state, options, fingerprint(parts))
@@ -160,8 +159,23 @@ def fit(options: Options) -> Path:
     write_card(options.out, read_metrics(options.out))
     (options.out / PREDICTIONS).unlink(missing_ok=True)  # of earlier weights
     checkpoint.unlink()  # the run is whole
-    print(f"model folder: {options.out}\nnext: python -m train.evaluate {options.out} --data {options.data}")
+    print(f"model folder: {options.out}\nnext: python -m train.calibrate {options.out} --data {options.data}")
     return options.out
+
+
+def _check_out(options: Options) -> None:
+    """Before any work: --out can be written, and holds no finished model that would be lost."""
+    out = options.out
+    if (out / WEIGHTS).exists() and not (out / CHECKPOINT).exists():
+        raise FitError(
+            f"{out} holds a finished model. Give another --out, or delete the folder; "
+            f"to go on with that model: python -m train.calibrate {out}."
+        )
+    if not options.resume:  # what is resumed is there
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FitError(f"--out {out} cannot be written ({error.strerror}); give the path of a folder.") from None
 
 
 def normalisation(model: torch.nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -37,7 +37,9 @@ def candidate(code: str, seed: int, number: int) -> Image.Image:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Render the demo's synthetic example images.")
+    parser = argparse.ArgumentParser(
+        prog="python -m train.synthesize", description="Render the demo's synthetic example images."
+    )
     parser.add_argument("--out", type=Path, default=Path("examples"), help="folder for the images and credits.csv")
     parser.add_argument("--candidates", type=int, default=24, help="draws per class to choose from")
     parser.add_argument("--seed", type=int, default=0, help="non-negative; another one gives other images")
@@ -53,7 +55,11 @@ def main(argv: list[str] | None = None) -> int:
     except ModelError as error:
         print(f"train.synthesize: {error}", file=sys.stderr)
         return 1
-    args.out.mkdir(parents=True, exist_ok=True)
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        print(f"train.synthesize: --out {args.out} cannot be written ({error.strerror})", file=sys.stderr)
+        return 1
     rows = []
     for code in CODES:
         best, chosen, probabilities = -1, None, {code: -1.0}
