@@ -50,9 +50,10 @@ def fit(options: Options) -> Path:
     options = replace(options, device=str(device), amp=_amp(options.amp, device))
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "off": torch.float32}[options.amp]
     parts = split(read_ham10000(options.data), options.split_seed)
+    split_id = fingerprint(parts)
     training, validation = (_subset(parts[p], options.limit) for p in ("train", "val"))
     print(
-        f"split {fingerprint(parts)}: {len(training):,} training and {len(validation):,} validation images; "
+        f"split {split_id}: {len(training):,} training and {len(validation):,} validation images; "
         f"{device}, mixed precision {options.amp}"
     )
     copies = [load_images(training, SIDE), load_images(training, SIDE, recompressed=True)]
@@ -73,10 +74,10 @@ def fit(options: Options) -> Path:
     mean, std = (torch.tensor(v, device=device).view(3, 1, 1) for v in normalisation(model))
     steps = len(labels) // options.batch  # an epoch drops its incomplete last batch
 
-    before = earlier_training(options.init, fingerprint(parts))
+    before = earlier_training(options.init, split_id)
     checkpoint = options.out / CHECKPOINT
     state = {"model": model, "optimizer": optimizer, "scaler": scaler, "average": average}
-    first, history = resume(checkpoint, state, options, fingerprint(parts))
+    first, history = resume(checkpoint, state, options, split_id)
 
     for epoch in range(first, options.epochs):
         started, losses, skipped, in_a_row = time.perf_counter(), [], 0, 0
@@ -141,7 +142,7 @@ def fit(options: Options) -> Path:
         }
         history.append(line)
         print(json.dumps(line), flush=True)
-        save_checkpoint(checkpoint, state, options, fingerprint(parts), history)
+        save_checkpoint(checkpoint, state, options, split_id, history)
 
     best = average.module if average else model
     save_model_folder(
@@ -151,7 +152,7 @@ def fit(options: Options) -> Path:
         split={
             "seed": options.split_seed,
             "ratios": RATIOS,
-            "fingerprint": fingerprint(parts),
+            "fingerprint": split_id,
             "images": {p: len(parts[p]) for p in PARTS},
         },
         training={"images": len(training), "options": plain(options), "history": history, **before},
