@@ -21,14 +21,17 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from safetensors import SafetensorError
+from safetensors.torch import load_file
 from timm.data import create_transform, resolve_model_data_config
 
 from skin_lesion.classes import CODES
+from skin_lesion.decision import Decision
 from skin_lesion.predict import Classifier
 
 BUNDLED = Path(__file__).with_name("weights")
 ARCHITECTURE = "efficientnet_b0"
 CONFIG, WEIGHTS, METRICS = "config.json", "model.safetensors", "metrics.json"
+DECISION, OOD = "decision.json", "ood.safetensors"  # both, or neither in a folder that was never calibrated
 SOURCES = "local-dir:PATH, or hf-hub:USER/REPO with an optional @REVISION"
 
 
@@ -99,18 +102,37 @@ def _load_folder(folder: Path, source: str, revision: str | None = None) -> Clas
             )
     digest = weights_digest(folder)
     metrics = read_metrics(folder)
-    if metrics.get("weights", digest) != digest:
-        raise ModelError(
-            f"The figures in {folder / METRICS} are of the weights {metrics['weights']}, but {WEIGHTS} is {digest}: "
-            "the folder mixes two models. Copy or download it whole again."
-        )
+    _same_weights(metrics, digest, folder / METRICS)
     return Classifier(
         model=model,
         transform=create_transform(**resolve_model_data_config(model), is_training=False),
         source=source,
         revision=revision or digest,
         metrics=metrics,
+        decision=_read_decision(folder, digest),
     )
+
+
+def _read_decision(folder: Path, digest: str) -> Decision | None:
+    if not (folder / DECISION).is_file():
+        return None
+    value = _read_json(folder / DECISION)
+    _same_weights(value, digest, folder / DECISION)
+    try:
+        return Decision.from_json(value, load_file(folder / OOD))
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"{folder / DECISION} and {OOD} are damaged or not what train.calibrate writes ({error}); "
+            "copy or download both again, or run train.calibrate."
+        ) from error
+
+
+def _same_weights(written: dict[str, Any], digest: str, path: Path) -> None:
+    if written.get("weights", digest) != digest:
+        raise ModelError(
+            f"The figures in {path} are of the weights {written['weights']}, but {WEIGHTS} is {digest}: "
+            "the folder mixes two models. Copy or download it whole again."
+        )
 
 
 def _check_config(folder: Path) -> None:

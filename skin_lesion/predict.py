@@ -8,7 +8,10 @@ import torch
 from PIL import Image
 
 from skin_lesion.classes import BY_CODE, CODES, LesionClass
+from skin_lesion.decision import Decision
 from skin_lesion.images import ImageSource, open_image
+
+MIDDLE = 3  # of timm's five feature maps of EfficientNet_B0: the last one at a sixteenth of the input
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,6 +21,7 @@ class Prediction:
     probabilities: dict[str, float]  # by class code, in the order of CODES; they sum to 1
     logits: torch.Tensor = field(repr=False)  # (7,) float32
     features: torch.Tensor = field(repr=False)  # (1, 1280, h, w) float32, the trunk's last map
+    middle: torch.Tensor = field(repr=False)  # (1, 112, 2h, 2w) float32, the trunk's map at a sixteenth of the input
     source: str  # of the model, as given to skin_lesion.load
     revision: str  # Hub commit, or a digest of the weights file
 
@@ -58,6 +62,7 @@ class Classifier:
     source: str
     revision: str
     metrics: dict[str, Any] = field(repr=False)  # metrics.json of the model folder; {} if it has none
+    decision: Decision | None = field(default=None, repr=False)  # None: the folder was never calibrated
 
     def predict(self, image: ImageSource) -> Prediction:
         """Classify a path, the bytes of a file, an array or a PIL image.
@@ -67,7 +72,8 @@ class Classifier:
         """
         x = self.transform(open_image(image)).unsqueeze(0)  # (1, 3, H, W)
         with torch.no_grad():  # not inference_mode: Grad-CAM differentiates from the features on
-            features = self.model.forward_features(x)  # (1, C, h, w)
+            # the same pass as forward_features, which also gives what its fourth stage made
+            features, (middle,) = self.model.forward_intermediates(x, indices=[MIDDLE])
             logits = self.model.forward_head(features)[0]  # (7,)
         probabilities = dict(zip(CODES, logits.softmax(0).tolist(), strict=True))
-        return Prediction(probabilities, logits, features, self.source, self.revision)
+        return Prediction(probabilities, logits, features, middle, self.source, self.revision)

@@ -33,10 +33,10 @@ def headline_table(test: dict[str, Any]) -> str:
 
 
 def class_table(test: dict[str, Any]) -> str:
-    lines = ["| class | precision | recall | F1 | AUC | test images |", "|---|---:|---:|---:|---:|---:|"]
+    lines = ["| class | precision | recall | specificity | F1 | AUC | test images |", "|---|" + "---:|" * 6]
     for c in CLASSES:
         row = test["per_class"][c.code]
-        values = " | ".join(number(row[key]) for key in ("precision", "recall", "f1", "auc"))
+        values = " | ".join(number(row[key]) for key in ("precision", "recall", "specificity", "f1", "auc"))
         lines.append(f"| {c.code}: {c.short_name} | {values} | {row['support']} |")
     return "\n".join(lines)
 
@@ -46,6 +46,61 @@ def confusion_table(test: dict[str, Any]) -> str:
     lines = [f"| true \\ predicted | {' | '.join(CODES)} |", "|---|" + "---:|" * len(CODES)]
     for code, row in zip(CODES, test["confusion"], strict=True):
         lines.append(f"| {code} | {' | '.join(map(str, row))} |")
+    return "\n".join(lines)
+
+
+def set_table(achieved: dict[str, Any]) -> str:
+    """What the prediction sets hold and how large they are, one column a level."""
+    sets = achieved["sets"]
+    lines = [
+        f"| prediction sets | {' | '.join(f'at {float(level):.0%}' for level in sets)} |",
+        "|---|" + "---|" * len(sets),
+    ]
+    rows = {
+        "the true class is in the set": [with_interval(s["coverage"]) for s in sets.values()],
+        "classes in the set, on average": [with_interval(s["size"]) for s in sets.values()],
+        "sets of one class only": [with_interval(s["alone"]) for s in sets.values()],
+    }
+    for code in CODES:
+        found = [s["coverage_per_class"][code] for s in sets.values()]
+        rows[f"… of the {code} images"] = [with_interval(f) if f else "–" for f in found]
+    lines += [f"| {name} | {' | '.join(values)} |" for name, values in rows.items()]
+    return "\n".join(lines)
+
+
+def operating_table(achieved: dict[str, Any]) -> str:
+    """Sensitivity and specificity of the thresholds that were set on the validation part."""
+    lines = ["| score | aimed-at sensitivity | threshold | sensitivity | specificity |", "|---|---:|---:|---:|---:|"]
+    for name, points in achieved["operating_points"].items():
+        for p in points:
+            found = " | ".join(with_interval(p[key]) for key in ("achieved_sensitivity", "achieved_specificity"))
+            lines.append(f"| {name} | {p['sensitivity']:.2f} | {p['threshold']:.4f} | {found} |")
+    return "\n".join(lines)
+
+
+def foreign_table(test: dict[str, Any]) -> str:
+    """How many pictures that are no dermatoscopic images were noticed."""
+    foreign = test["foreign"]
+    lines = ["| pictures | number | noticed |", "|---|---:|---:|"]
+    lines += [f"| {kind} | {row['images']} | {row['caught']:.0%} |" for kind, row in foreign["kinds"].items()]
+    kept = with_interval(test["decision"]["kept"])
+    return (
+        f"Of the held-out dermatoscopic images {kept} are taken for such; of {foreign['images']} other pictures "
+        f"{number(foreign['caught'])} are noticed. AUROC of the distance: {number(foreign['auroc'])}.\n\n"
+        + "\n".join(lines)
+    )
+
+
+def subgroup_table(test: dict[str, Any]) -> str:
+    """Figures by age, sex, site and how the diagnosis was made; – where too few images would make them noise."""
+    measures = ("accuracy", "melanoma_auc", "melanoma_sensitivity", "melanoma_specificity")
+    names = "accuracy | melanoma AUC | melanoma sensitivity | melanoma specificity"
+    lines = [f"| group | images | lesions | melanomas | {names} |", "|---|---:|---:|---:|---|---|---|---|"]
+    for group, rows in test["subgroups"].items():
+        for value, row in rows.items():
+            counts = " | ".join(f"{row[key]:,}" for key in ("images", "lesions", "melanomas"))
+            figures = " | ".join(with_interval(row[m]) if row[m]["value"] is not None else "–" for m in measures)
+            lines.append(f"| {group}: {value} | {counts} | {figures} |")
     return "\n".join(lines)
 
 

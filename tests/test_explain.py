@@ -55,7 +55,7 @@ def by_hand(features: torch.Tensor) -> tuple[Classifier, Prediction]:
     model = _TwoChannels()
     logits = model.forward_head(features)[0]
     probabilities = dict(zip(CODES, logits.softmax(0).tolist(), strict=True))
-    return Classifier(model, None, "test", "0", {}), Prediction(probabilities, logits, features, "test", "0")
+    return Classifier(model, None, "test", "0", {}), Prediction(probabilities, logits, features, features, "test", "0")
 
 
 def test_worked_by_hand():

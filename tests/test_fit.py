@@ -1,4 +1,3 @@
-import json
 import os
 import re
 import subprocess
@@ -9,11 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from skin_lesion.classes import CODES
-from skin_lesion.model import ModelError, load
-from train import evaluate, loop, start
+from skin_lesion.model import load
+from train import loop, start
 from train.cache import load_images
-from train.card import model_card
 from train.data import DataError, read_ham10000
 from train.options import FitError, parse_options
 from train.split import fingerprint, split
@@ -136,27 +133,6 @@ def test_weights_of_another_run_bring_their_history_but_only_on_the_same_split(t
         start.earlier_training(weights, "0" * 16)
     assert start.earlier_training("imagenet", "0" * 16) == {}
     assert start.earlier_training(str(tmp_path / "plain.safetensors"), "0" * 16) == {}
-
-
-def test_evaluation_writes_figures_that_follow_from_its_predictions(trained, dataset):
-    metrics = evaluate.evaluate(trained, dataset)
-    test = split(read_ham10000(dataset))["test"]
-    labels, probabilities, lesions = evaluate.read_predictions(trained / "test_predictions.csv")
-    assert [CODES[i] for i in labels] == [r.dx for r in test]
-    hits = probabilities.argmax(1) == labels
-    assert metrics["test"]["headlines"]["accuracy"]["value"] == pytest.approx(hits.mean(), abs=1e-4)
-    assert metrics["test"]["images"] == len(test) and metrics["test"]["lesions"] == len(set(lesions))
-    assert json.loads((trained / "metrics.json").read_text()) == metrics
-    assert (trained / "README.md").read_text() == model_card(metrics)
-
-
-def test_evaluation_refuses_another_split(trained, dataset, tmp_path):
-    records = read_ham10000(dataset)
-    metrics = load(f"local-dir:{trained}").metrics
-    with pytest.raises(ModelError, match="was trained on split .* but this data gives"):
-        evaluate.part_of_training_split(records[:-1], metrics, trained, "test")
-    with pytest.raises(ModelError, match="does not say which split"):
-        evaluate.part_of_training_split(records, {}, trained, "test")
 
 
 def test_cache_notices_changed_and_damaged_images(dataset, tmp_path):

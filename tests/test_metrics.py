@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
 
 from train import metrics
 
@@ -27,6 +28,12 @@ def test_worked_by_hand():
     assert metrics.auc(labels, probabilities, MEL) == pytest.approx((3 + 0.5 + 1.5) / 8)
     # all in one bin: confidence .94 against 4/6 right
     assert metrics.ece(labels, probabilities) == pytest.approx(0.94 - 4 / 6)
+
+
+def test_auc_is_scikit_learns_ties_included():
+    rng = np.random.default_rng(0)
+    labels, scores = rng.integers(0, 7, 200), rng.integers(0, 9, (200, 7)) / 9
+    assert metrics.auc(labels, scores, MEL) == pytest.approx(roc_auc_score(labels == MEL, scores[:, MEL]))
 
 
 def test_sensitivity_at_specificity_by_hand():
@@ -57,8 +64,9 @@ def test_the_bootstrap_draws_lesions_not_images():
     """One image repeated in 50 copies of two lesions: the interval must be as wide as for two draws."""
     labels = np.array([NV] * 50 + [MEL] * 50)
     probabilities = one_hot(*[NV] * 100)
-    low, high = metrics.bootstrap(labels, probabilities, np.array([0] * 50 + [1] * 50), 200, seed=0)["accuracy"]
-    assert (low, high) == (0, 1)
+    lesions = np.array([0] * 50 + [1] * 50)
+    found = metrics.estimate({"accuracy": metrics.accuracy}, labels, probabilities, lesions, replicates=200)
+    assert found == {"accuracy": {"value": 0.5, "low": 0, "high": 1}}
 
 
 def test_absent_classes_give_none_not_an_error():

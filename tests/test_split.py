@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from skin_lesion.classes import CODES
 from train.data import Record, read_ham10000
-from train.split import PARTS, RATIOS, deal, fingerprint, merge_lesions, split
+from train.split import PARTS, RATIOS, fingerprint, merge_lesions, split
 
 
 def record(image: str, lesion: str, dx: str) -> Record:
@@ -74,10 +74,32 @@ def test_impossible_ratios_are_refused():
         split(records, ratios=(0.5, 0.5))
 
 
-def test_more_parts_serve_as_folds():
+@settings(deadline=None, max_examples=40)
+@given(data_sets(), st.integers(0, 10**6), st.integers(3, 6))
+def test_folds_test_every_image_once_and_never_share_a_lesion(records, seed, k):
+    tested = Counter()
+    for i in range(1, k + 1):
+        parts = split(records, seed, fold=(i, k))
+        where = Counter()
+        for part in parts.values():
+            where.update({r.lesion_id for r in part})
+        assert set(where.values()) == {1}
+        assert parts["val"] == split(records, seed, fold=(i % k + 1, k))["test"]
+        tested.update(r.image_id for r in parts["test"])
+    assert tested == Counter(r.image_id for r in records)
+
+
+def test_folds_are_equal_and_differ_in_their_fingerprint():
     records = [record(f"I{i}", f"L{i}", CODES[i % 7]) for i in range(350)]
-    folds = Counter(deal(records, [1] * 5, seed=3).values())
-    assert folds == {i: 70 for i in range(5)}
+    folds = [split(records, 3, fold=(i, 5)) for i in range(1, 6)]
+    assert [[len(part) for part in parts.values()] for parts in folds] == [[210, 70, 70]] * 5
+    assert len({fingerprint(parts) for parts in folds}) == 5
+
+
+@pytest.mark.parametrize("fold", [(0, 5), (6, 5), (1, 2)])
+def test_impossible_folds_are_refused(fold):
+    with pytest.raises(ValueError, match=f"{fold[0]}/{fold[1]} is not that"):
+        split([record("I", "L", "nv")], fold=fold)
 
 
 def test_real_split_is_the_published_one(ham10000):

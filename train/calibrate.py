@@ -1,14 +1,19 @@
-"""Calibrate a model folder on the validation part: one temperature, folded into the last layer.
+"""Calibrate a model folder on the validation part, and set the thresholds that its answers are judged by.
 
     python -m train.calibrate runs/model --data HAM10000
 
-Dividing the logits by a temperature changes how sure the model is, not what it answers (Guo et al.
-2017, arXiv:1706.04599). Weight and bias of the last layer are divided by it, so nothing has to be
-remembered at run time and a stranger's timm gets calibrated probabilities too. Figures of the
-uncalibrated weights are dropped: run train.evaluate next. Takes about a minute on a CPU.
+1. One temperature (Guo et al. 2017, arXiv:1706.04599): changes how sure the model is, not what it
+   answers. Weight and bias of the last layer are divided by it, so nothing has to be remembered
+   at run time and a stranger's timm gets calibrated probabilities too.
+2. decision.json: for every class the probability from which it belongs into a prediction set
+   (conformal, 90 and 95 %), operating points for melanoma and malignancy, and the distance
+   beyond which an image looks unlike the training images, with ood.safetensors to measure it by.
+
+Figures of the uncalibrated weights are dropped: run train.evaluate next. Two to four minutes on a CPU.
 """
 
 import argparse
+import math
 import sys
 from pathlib import Path
 
@@ -18,12 +23,15 @@ from safetensors.torch import load_file, save_file
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
-from skin_lesion.model import METRICS, WEIGHTS, ModelError, load, read_metrics
+from skin_lesion.decision import LEVELS, SCORES, Decision, statistics
+from skin_lesion.model import DECISION, METRICS, OOD, WEIGHTS, ModelError, load, read_metrics, weights_digest
 from train.card import write_card
 from train.data import DataError, add_data_argument, read_ham10000
-from train.evaluate import part_of_training_split, predict_all
+from train.decisions import KEPT, familiarity, farthest, operating_points, set_thresholds
+from train.evaluate import part_of_training_split
 from train.folder import PREDICTIONS, write_json
 from train.metrics import ece
+from train.predictions import predict_all
 
 LIMITS = (0.05, 20.0)  # of the temperature
 
@@ -50,12 +58,14 @@ def fold(folder: Path, t: float) -> None:
 
 
 def calibrate(folder: Path, data: Path) -> dict:
-    """Fold the temperature into the folder and return what metrics.json now says of it."""
+    """Fold the temperature into the folder, write its decision.json and ood.safetensors; return its metrics."""
     classifier = load(f"local-dir:{folder}")
     metrics = read_metrics(folder)
-    validation = part_of_training_split(read_ham10000(data), metrics, folder, "val")
+    records = read_ham10000(data)
+    validation = part_of_training_split(records, metrics, folder, "val")
     labels = np.array([record.label for record in validation])
-    logits = torch.stack([p.logits for p in predict_all(classifier, validation)]).double().numpy()
+    answers = [(p.logits, p.middle) for p in predict_all(classifier, validation, "validation part")]
+    logits = torch.stack([logits for logits, _ in answers]).double().numpy()  # (N, 7)
     t = temperature(labels, logits)
     for limit in LIMITS:
         if abs(np.log(t / limit)) < 1e-3:
@@ -63,18 +73,37 @@ def calibrate(folder: Path, data: Path) -> dict:
                 f"The temperature ran to its limit {limit:g}: on the validation part the answers of {folder} say next "
                 "to nothing of the truth, or all of it. Train it longer, or look at the data."
             )
-    for stale in ("test", "weights"):  # figures must never stand beside weights they are not of
+    probabilities = softmax(logits / t, axis=1)
+    training = part_of_training_split(records, metrics, folder, "train")
+    reference = familiarity(
+        np.stack([statistics(p.middle).numpy() for p in predict_all(classifier, training, "training part")])
+    )
+    decision = {
+        "part": "val",
+        "split": metrics["split"]["fingerprint"],
+        "images": len(validation),
+        "sets": {f"{level:.2f}": set_thresholds(labels, probabilities, level) for level in LEVELS},
+        "operating_points": {name: operating_points(labels, probabilities, name) for name in SCORES},
+        "ood": {"kept": KEPT, "farthest": math.inf},
+    }
+    measure = Decision.from_json(decision, reference)
+    decision["ood"]["farthest"] = farthest(np.array([measure.distance(middle) for _, middle in answers]))
+
+    for stale in ("test", "external", "weights"):  # figures must never stand beside weights they are not of
         metrics.pop(stale, None)
+    for name in (DECISION, OOD, PREDICTIONS):  # nor thresholds: from here to the end the folder has none
+        (folder / name).unlink(missing_ok=True)
     before = metrics.get("calibration", {}).get("temperature", 1.0)
     metrics["calibration"] = {
         "part": "val",
         "temperature": round(t * before, 4),  # of both, if the folder was calibrated before
-        "ece_before": round(ece(labels, softmax(logits, axis=1)), 4),
-        "ece_after": round(ece(labels, softmax(logits / t, axis=1)), 4),
+        "ece_before": round(ece(labels, softmax(logits * before, axis=1)), 4),
+        "ece_after": round(ece(labels, probabilities), 4),
     }
-    (folder / PREDICTIONS).unlink(missing_ok=True)
     write_json(folder / METRICS, metrics)
     fold(folder, t)
+    save_file(reference, folder / OOD)
+    write_json(folder / DECISION, {"weights": weights_digest(folder), **decision})
     write_card(folder, metrics)
     return metrics["calibration"]
 

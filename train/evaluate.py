@@ -2,31 +2,35 @@
 
     python -m train.evaluate skin_lesion/weights --data HAM10000
 
-Writes into the folder: metrics.json (section "test"), test_predictions.csv (one row an image, from
-which every figure can be computed again) and README.md, the model card. Takes a minute or two on
-a CPU. Refuses a folder that was trained on another split: its figures would not be held out.
+Writes into the folder: metrics.json (section "test"), test_predictions.csv (one row an image) and
+foreign_distances.csv, from which every figure can be computed again, figures/ and README.md, the
+model card. Takes a minute or two on a CPU. Refuses a folder that was trained on another split: its
+figures would not be held out.
 """
 
 import argparse
 import csv
 import sys
-from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image
-from tqdm import tqdm
+from scipy.special import softmax
 
-from skin_lesion.classes import CODES
+from skin_lesion.decision import Decision
 from skin_lesion.model import METRICS, ModelError, load, read_metrics, weights_digest
-from skin_lesion.predict import Classifier, Prediction
-from skin_lesion.tables import HEADLINE_NAMES, with_interval
+from skin_lesion.predict import Classifier
+from skin_lesion.tables import HEADLINE_NAMES, basis, with_interval
 from train.card import write_card
 from train.data import DataError, Record, add_data_argument, read_ham10000
-from train.folder import PREDICTIONS, write_json
-from train.metrics import summarise
-from train.split import fingerprint, merge_lesions, split
+from train.decisions import achieved, foreign_caught
+from train.figures import write_figures
+from train.folder import FIGURES, FOREIGN, PREDICTIONS, write_json
+from train.foreign import foreign_images
+from train.metrics import ece, summarise
+from train.predictions import Predictions, distance, image_size, read_predictions, write_predictions
+from train.split import RATIOS, fingerprint, merge_lesions, split
+from train.subgroups import subgroups
 
 
 def part_of_training_split(records: list[Record], metrics: dict, folder: Path, part: str) -> list[Record]:
@@ -40,7 +44,7 @@ def part_of_training_split(records: list[Record], metrics: dict, folder: Path, p
             f"{folder / METRICS} does not say which split the model was trained on; train it with train.fit."
         )
     made = metrics["split"]
-    parts = split(records, made["seed"], made["ratios"])
+    parts = split(records, made["seed"], made.get("ratios", RATIOS), made.get("fold"))
     found = fingerprint(parts)
     if found != made["fingerprint"]:
         raise ModelError(
@@ -50,46 +54,61 @@ def part_of_training_split(records: list[Record], metrics: dict, folder: Path, p
     return parts[part]
 
 
-def predict_all(classifier: Classifier, records: list[Record]) -> Iterator[Prediction]:
-    """One prediction a record, in order, by the same path as in the app."""
-    for record in tqdm(records, "predicting", unit="image", leave=False, disable=None):
-        yield classifier.predict(record.path)
+def figures_of(found: Predictions, decision: Decision | None, temperature: float | None = None) -> dict[str, Any]:
+    """Everything metrics.json says of a set of predictions. temperature: that of train.calibrate, if it ran."""
+    of = summarise(found.labels, found.probabilities, found.lesions)
+    if temperature:
+        logits = np.log(np.maximum(found.probabilities, 1e-6)) * temperature  # as before it was folded in
+        of["ece_before_calibration"] = round(ece(found.labels, softmax(logits, axis=1)), 4)
+    if decision:
+        of["decision"] = achieved(decision, found.labels, found.probabilities, found.lesions, found.distances)
+    if found.groups:
+        of["subgroups"] = subgroups(found.labels, found.probabilities, found.lesions, found.groups)
+        histo = found.where(found.groups["diagnosis by"] == "histo")
+        if len(histo.labels):
+            of["histo"] = summarise(histo.labels, histo.probabilities, histo.lesions)
+    return of
 
 
-def image_size(records: list[Record]) -> str:
-    """Size of most of the files, as "600×450": figures hold for images like these."""
-    sizes = Counter(Image.open(record.path).size for record in records)
-    width, height = sizes.most_common(1)[0][0]
-    return f"{width}×{height}"
-
-
-def write_predictions(path: Path, records: list[Record], lesions: dict[str, str], probabilities: np.ndarray) -> None:
+def write_foreign(path: Path, classifier: Classifier, folder: Path | None) -> None:
+    """Distances of pictures that are no dermatoscopic images; built-in ones, or those of a folder."""
+    rows = [(kind, distance(classifier.decision, classifier.predict(image))) for kind, image in foreign_images(folder)]
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["image_id", "lesion", "dx", *CODES])
-        for record, row in zip(records, probabilities, strict=True):
-            writer.writerow([record.image_id, lesions[record.image_id], record.dx, *(f"{p:.6f}" for p in row)])
+        writer.writerow(["kind", "distance"])
+        writer.writerows([kind, f"{far:.6f}"] for kind, far in rows)
 
 
-def read_predictions(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """labels (N,), probabilities (N, 7), lesions (N,) of a test_predictions.csv."""
+def read_foreign(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """kinds (M,), distances (M,)."""
     with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    labels = np.array([CODES.index(row["dx"]) for row in rows])
-    probabilities = np.array([[float(row[code]) for code in CODES] for row in rows])
-    return labels, probabilities, np.array([row["lesion"] for row in rows])
+    return np.array([row["kind"] for row in rows]), np.array([float(row["distance"]) for row in rows])
 
 
-def evaluate(folder: Path, data: Path) -> dict:
-    """Evaluate, write metrics.json, the predictions and the card; return the metrics."""
+def held_out_section(folder: Path, decision: Decision | None, metrics: dict[str, Any]) -> dict[str, Any]:
+    """The section "test" of metrics.json, from the folder's CSV files alone."""
+    found = read_predictions(folder / PREDICTIONS)
+    section = figures_of(found, decision, metrics.get("calibration", {}).get("temperature"))
+    if decision:
+        kinds, far = read_foreign(folder / FOREIGN)
+        section["foreign"] = foreign_caught(decision, found.distances, far, kinds)
+    return section
+
+
+def evaluate(folder: Path, data: Path, foreign: Path | None = None) -> dict[str, Any]:
+    """Evaluate and write everything named above; return the metrics."""
     classifier = load(f"local-dir:{folder}")
     records = read_ham10000(data)
     metrics = read_metrics(folder)
     test = part_of_training_split(records, metrics, folder, "test")
-    probabilities = np.array([list(p.probabilities.values()) for p in predict_all(classifier, test)])
-    write_predictions(folder / PREDICTIONS, test, merge_lesions(records), probabilities)
-    metrics["weights"] = weights_digest(folder)
-    metrics["test"] = summarise(*read_predictions(folder / PREDICTIONS)) | {"image_size": image_size(test)}
+    if classifier.decision:
+        write_foreign(folder / FOREIGN, classifier, foreign)
+    write_predictions(folder / PREDICTIONS, classifier, test, merge_lesions(records), "test part")
+    section = held_out_section(folder, classifier.decision, metrics) | {"image_size": image_size(test)}
+    metrics |= {"weights": weights_digest(folder), "test": section}
+    found = read_predictions(folder / PREDICTIONS)
+    write_figures(folder / FIGURES, found.labels, found.probabilities, basis(section))
     write_json(folder / METRICS, metrics)
     write_card(folder, metrics)
     return metrics
@@ -101,15 +120,20 @@ def main() -> int:
     )
     parser.add_argument("model", type=Path, metavar="MODEL", help="a model folder, as train.fit writes it")
     add_data_argument(parser)
+    parser.add_argument(
+        "--foreign", type=Path, metavar="DIR", help="pictures that are no dermatoscopic images (default: built-in ones)"
+    )
     args = parser.parse_args()
     try:
-        metrics = evaluate(args.model, args.data)
+        metrics = evaluate(args.model, args.data, args.foreign)
     except (DataError, ModelError) as error:
         print(f"train.evaluate: {error}", file=sys.stderr)
         return 1
     for name, figure in metrics["test"]["headlines"].items():
         print(f"{HEADLINE_NAMES[name]:60} {with_interval(figure)}")
-    print(f"written: {args.model / METRICS}, {PREDICTIONS}, README.md")
+    if "decision" not in metrics["test"]:
+        print(f"no decision.json: for prediction sets and operating points, run train.calibrate {args.model} first")
+    print(f"written: {args.model / METRICS}, {PREDICTIONS}, {FIGURES}/, README.md")
     return 0
 
 

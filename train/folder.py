@@ -11,7 +11,10 @@ import torch
 from skin_lesion.classes import BY_CODE, CODES
 from skin_lesion.model import METRICS, WEIGHTS
 
-PREDICTIONS = "test_predictions.csv"  # beside metrics.json: one row a held-out image
+# beside metrics.json, written by train.evaluate
+PREDICTIONS = "test_predictions.csv"  # one row a held-out image
+FOREIGN = "foreign_distances.csv"  # one row a picture that is no dermatoscopic image
+FIGURES = "figures"
 SIDE = 224  # px, of the training cache
 
 

@@ -49,7 +49,9 @@ def fit(options: Options) -> Path:
     # what "auto" came to is kept with the run, and a resumed run must come to the same
     options = replace(options, device=str(device), amp=_amp(options.amp, device))
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "off": torch.float32}[options.amp]
-    parts = split(read_ham10000(options.data), options.split_seed)
+    made: dict[str, Any] = {"seed": options.split_seed}
+    made |= {"fold": options.fold} if options.fold else {"ratios": RATIOS}
+    parts = split(read_ham10000(options.data), **made)
     split_id = fingerprint(parts)
     training, validation = (_subset(parts[p], options.limit) for p in ("train", "val"))
     print(
@@ -149,12 +151,7 @@ def fit(options: Options) -> Path:
         best,
         options.out,
         options.input_side,
-        split={
-            "seed": options.split_seed,
-            "ratios": RATIOS,
-            "fingerprint": split_id,
-            "images": {p: len(parts[p]) for p in PARTS},
-        },
+        split=made | {"fingerprint": split_id, "images": {p: len(parts[p]) for p in PARTS}},
         training={"images": len(training), "options": plain(options), "history": history, **before},
     )
     write_card(options.out, read_metrics(options.out))

@@ -4,18 +4,21 @@ Labels are (N,) indices into CODES, probabilities (N, 7). Shares are in [0, 1], 
 A value that the data do not define (AUC of a class that is absent) is None.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, roc_auc_score, roc_curve
+from scipy.stats import rankdata
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, roc_curve
 
 from skin_lesion.classes import CODES
 
 MEL = CODES.index("mel")
 BINS = 15  # of the calibration error
 SPECIFICITY = 0.95  # at which melanoma sensitivity is read
-REPLICATES = 1000  # of the bootstrap
+REPLICATES, SEED = 1000, 0  # of the bootstrap
+
+Metric = Callable[[np.ndarray, np.ndarray], float | None]  # (labels, probabilities) -> value
 
 
 def accuracy(labels: np.ndarray, probabilities: np.ndarray) -> float:
@@ -35,11 +38,14 @@ def macro_f1(labels: np.ndarray, probabilities: np.ndarray) -> float:
 
 
 def auc(labels: np.ndarray, probabilities: np.ndarray, index: int) -> float | None:
-    """Area under the ROC curve of one class against the rest."""
+    """Area under the ROC curve of one class against the rest, as the Mann-Whitney statistic."""
     positive = labels == index
-    if positive.all() or not positive.any():
+    count = int(positive.sum())
+    if count in (0, len(labels)):
         return None
-    return float(roc_auc_score(positive, probabilities[:, index]))
+    # scikit-learn's roc_auc_score gives the same in ten times the time, and the bootstrap asks thousands of times
+    ranks = rankdata(probabilities[:, index])
+    return float((ranks[positive].sum() - count * (count + 1) / 2) / (count * (len(labels) - count)))
 
 
 def macro_auc(labels: np.ndarray, probabilities: np.ndarray) -> float | None:
@@ -78,7 +84,7 @@ def ece(labels: np.ndarray, probabilities: np.ndarray, bins: int = BINS) -> floa
     return float(np.sum(gaps))
 
 
-HEADLINES: dict[str, Callable[[np.ndarray, np.ndarray], float | None]] = {
+HEADLINES: dict[str, Metric] = {
     "balanced_accuracy": balanced_accuracy,
     "accuracy": accuracy,
     "macro_f1": macro_f1,
@@ -92,66 +98,65 @@ HEADLINES: dict[str, Callable[[np.ndarray, np.ndarray], float | None]] = {
 
 
 def summarise(
-    labels: np.ndarray, probabilities: np.ndarray, lesions: np.ndarray, replicates: int = REPLICATES, seed: int = 0
+    labels: np.ndarray, probabilities: np.ndarray, lesions: np.ndarray, replicates: int = REPLICATES
 ) -> dict[str, Any]:
-    """Every published figure of one set of images.
+    """The headlines with intervals, the classes and the confusion matrix of one set of images.
 
     Args:
         lesions: (N,) name of each image's lesion; whole lesions are drawn for the intervals.
 
     Returns:
-        {"images", "lesions", "headlines": {name: {"value", "low", "high"}},
-         "per_class": {code: {"precision", "recall", "f1", "auc", "support"}},
+        {"images", "lesions", "interval", "headlines": {name: {"value", "low", "high"}},
+         "per_class": {code: {"precision", "recall", "specificity", "f1", "auc", "support"}},
          "confusion": 7 × 7 counts, rows the true class, columns the predicted one}
     """
     _check(labels, probabilities, lesions)
     precision, recall, f1 = _precision_recall_f1(labels, probabilities)
-    intervals = bootstrap(labels, probabilities, lesions, replicates, seed)
+    answers = probabilities.argmax(1)
     return {
         "images": len(labels),
         "lesions": len(np.unique(lesions)),
-        "interval": f"95 %, percentile bootstrap over lesions, {replicates} replicates, seed {seed}",
-        "headlines": {
-            name: {
-                "value": _round(metric(labels, probabilities)),
-                "low": intervals[name][0],
-                "high": intervals[name][1],
-            }
-            for name, metric in HEADLINES.items()
-        },
+        "interval": f"95 %, percentile bootstrap over lesions, {replicates} replicates, seed {SEED}",
+        "headlines": estimate(HEADLINES, labels, probabilities, lesions, replicates),
         "per_class": {
             code: {
                 "precision": _round(precision[i]),
                 "recall": _round(recall[i]),
+                "specificity": _round(np.mean(answers[labels != i] != i)) if (labels != i).any() else None,
                 "f1": _round(f1[i]),
                 "auc": _round(auc(labels, probabilities, i)),
                 "support": int(np.sum(labels == i)),
             }
             for i, code in enumerate(CODES)
         },
-        "confusion": confusion_matrix(labels, probabilities.argmax(1), labels=range(len(CODES))).tolist(),
+        "confusion": confusion_matrix(labels, answers, labels=range(len(CODES))).tolist(),
     }
 
 
-def bootstrap(
-    labels: np.ndarray, probabilities: np.ndarray, lesions: np.ndarray, replicates: int, seed: int
-) -> dict[str, tuple[float | None, float | None]]:
-    """95 % percentile intervals of the headlines, drawing whole lesions with replacement."""
+def estimate(
+    metrics: Mapping[str, Metric],
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    lesions: np.ndarray,
+    replicates: int = REPLICATES,
+) -> dict[str, dict[str, float | None]]:
+    """{name: {"value", "low", "high"}}: 95 % percentile intervals, drawing whole lesions with replacement."""
     _, inverse = np.unique(lesions, return_inverse=True)
-    images = [np.flatnonzero(inverse == i) for i in range(inverse.max() + 1)]
-    rng = np.random.default_rng(seed)
-    drawn: dict[str, list[float]] = {name: [] for name in HEADLINES}
+    count = inverse.max() + 1
+    rng = np.random.default_rng(SEED)
+    drawn: dict[str, list[float]] = {name: [] for name in metrics}
     for _ in range(replicates):
-        index = np.concatenate([images[i] for i in rng.integers(len(images), size=len(images))])
-        for name, metric in HEADLINES.items():
+        times = np.bincount(rng.integers(count, size=count), minlength=count)  # (lesions,) how often each is drawn
+        index = np.repeat(np.arange(len(labels)), times[inverse])
+        for name, metric in metrics.items():
             value = metric(labels[index], probabilities[index])
             if value is not None:
                 drawn[name].append(value)
-    limits: dict[str, tuple[float | None, float | None]] = {}
-    for name, values in drawn.items():
-        low, high = np.percentile(values, [2.5, 97.5]) if values else (None, None)
-        limits[name] = (_round(low), _round(high))
-    return limits
+    found = {}
+    for name, metric in metrics.items():
+        low, high = np.percentile(drawn[name], [2.5, 97.5]) if drawn[name] else (None, None)
+        found[name] = {"value": _round(metric(labels, probabilities)), "low": _round(low), "high": _round(high)}
+    return found
 
 
 def _precision_recall_f1(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -33,6 +33,7 @@ class Options:
     device: str  # auto, cpu, cuda, cuda:1 ...
     seed: int  # of weights, order and augmentation
     split_seed: int
+    fold: tuple[int, int] | None  # (i, k): cross-validation, the i-th of k parts held out
     limit: int  # use only so many images of each part; 0: all
     resume: bool
 
@@ -51,6 +52,14 @@ def _phase(text: str) -> tuple[int, int]:
     if not (epochs.isdigit() and side.isdigit() and int(epochs) > 0 and 32 <= int(side) <= 1024):
         raise argparse.ArgumentTypeError(f"{text!r} is not EPOCHS@PIXELS, for example 9@128 (32 to 1024 px)")
     return int(epochs), int(side)
+
+
+def _fold(text: str) -> tuple[int, int]:
+    """'2/5' -> (2, 5)."""
+    i, _, k = text.partition("/")
+    if not (i.isdigit() and k.isdigit() and 3 <= int(k) <= 20 and 1 <= int(i) <= int(k)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not I/K, for example 1/5 (K from 3 to 20, I from 1 to K)")
+    return int(i), int(k)
 
 
 def _number(low: float, high: float, kind: type = float):
@@ -118,6 +127,7 @@ def parse_options(argv: list[str] | None = None, description: str | None = None)
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default: %(default)s)")
     add("--seed", type=_number(0, 2**31, int), default=0, help="weights, order, augmentation (default: %(default)s)")
     add("--split-seed", type=_number(0, 2**31, int), default=0, help="of the 70/15/15 split (default: %(default)s)")
+    add("--fold", type=_fold, metavar="I/K", help="cross-validation: hold out the I-th of K parts; then train.pool")
     add("--limit", type=_number(0, 10**6, int), default=0, metavar="N", help="only N images a part, to try things out")
     add("--resume", action="store_true", help="go on after the last whole epoch of --out")
     values = vars(parser.parse_args(argv))

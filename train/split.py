@@ -70,14 +70,30 @@ def deal(records: Sequence[Record], ratios: Sequence[float], seed: int) -> dict[
     return part_of
 
 
-def split(records: Sequence[Record], seed: int = 0, ratios: Sequence[float] = RATIOS) -> dict[str, list[Record]]:
-    """Split into {"train", "val", "test"}, each sorted by image_id."""
-    if len(ratios) != len(PARTS):
-        raise ValueError(f"The split has the parts {', '.join(PARTS)}; got {len(ratios)} ratios.")
-    part_of = deal(records, ratios, seed)
+def split(
+    records: Sequence[Record],
+    seed: int = 0,
+    ratios: Sequence[float] = RATIOS,
+    fold: Sequence[int] | None = None,
+) -> dict[str, list[Record]]:
+    """Split into {"train", "val", "test"}, each sorted by image_id.
+
+    fold: (i, k) for cross-validation instead of `ratios`: of k equal parts the i-th, counted from 1,
+        is the test part and the next one the validation part. Over all i every image is tested once.
+    """
+    if fold:
+        i, k = fold
+        if not (k >= 3 and 1 <= i <= k):
+            raise ValueError(f"Cross-validation needs at least 3 folds, and one of them: {i}/{k} is not that.")
+        role = {(i - 1) % k: "test", i % k: "val"}
+        part_of = {image: role.get(part, "train") for image, part in deal(records, [1] * k, seed).items()}
+    else:
+        if len(ratios) != len(PARTS):
+            raise ValueError(f"The split has the parts {', '.join(PARTS)}; got {len(ratios)} ratios.")
+        part_of = {image: PARTS[part] for image, part in deal(records, ratios, seed).items()}
     parts: dict[str, list[Record]] = {name: [] for name in PARTS}
     for record in sorted(records, key=lambda r: r.image_id):
-        parts[PARTS[part_of[record.image_id]]].append(record)
+        parts[part_of[record.image_id]].append(record)
     return parts
 
 

@@ -1,0 +1,82 @@
+"""Thresholds that turn probabilities into words, as train.calibrate found them on the validation part."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from skin_lesion.classes import BY_CODE, CODES
+
+LEVELS = (0.90, 0.95)  # coverage of the prediction sets
+SENSITIVITIES = (0.80, 0.90, 0.95)  # of the operating points
+SCORES = {  # what an operating point decides on: the summed probability of these classes
+    "melanoma": ("mel",),
+    "malignancy": tuple(code for code in CODES if BY_CODE[code].group != "benign"),
+}
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """Call an image suspicious from `threshold` on, and find about `sensitivity` of the cases."""
+
+    sensitivity: float  # aimed at, on the validation part
+    threshold: float  # smallest score that counts as positive
+    validation_sensitivity: float
+    validation_specificity: float
+
+
+@dataclass(frozen=True, eq=False)
+class Decision:
+    """decision.json and ood.safetensors of a model folder."""
+
+    sets: dict[float, dict[str, float]]  # level -> code -> smallest probability that puts the class into the set
+    points: dict[str, tuple[OperatingPoint, ...]]  # by name in SCORES
+    farthest: float  # distance to the training images up to which an image counts as dermatoscopic
+    mean: torch.Tensor = field(repr=False)  # (224,) of the training images' statistics
+    whitening: torch.Tensor = field(repr=False)  # (224, 224): maps deviations from it to unit covariance
+
+    def prediction_set(self, probabilities: dict[str, float], level: float = 0.90) -> tuple[str, ...]:
+        """The classes among which the true one is, in at least `level` of the cases of every class.
+
+        Class-conditional ("Mondrian") split conformal prediction (Vovk 2013; Sadinle, Lei & Wasserman
+        2019, arXiv:1609.00451). The most probable class is always in: an empty set would say nothing.
+        The guarantee holds for images like those of HAM10000, and on average over calibration sets.
+
+        Raises:
+            ValueError: `level` is not one that was calibrated.
+        """
+        if level not in self.sets:
+            raise ValueError(
+                f"There is no prediction set of level {level}; choose from {', '.join(map(str, self.sets))}."
+            )
+        best = max(probabilities, key=probabilities.__getitem__)
+        least = self.sets[level]
+        return tuple(code for code, p in probabilities.items() if p >= least[code] or code == best)
+
+    def distance(self, middle: torch.Tensor) -> float:
+        """How far an image is from the training images: 1 on average among these, far more for a cat.
+
+        Mahalanobis distance of `statistics`, per dimension (Lee et al. 2018, arXiv:1807.03888). The
+        middle of the trunk tells a foreign picture far better than its end, which knows only lesions.
+
+        Args:
+            middle: (1, 112, h, w), Prediction.middle.
+        """
+        deviation = self.whitening @ (statistics(middle) - self.mean)
+        return float(deviation.square().mean().sqrt())
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any], tensors: dict[str, torch.Tensor]) -> "Decision":
+        """Raises KeyError, TypeError or ValueError where the values are not what to_json writes."""
+        mean, whitening = tensors["mean"], tensors["whitening"]
+        if whitening.shape != (*mean.shape, *mean.shape) or not torch.isfinite(whitening).all():
+            raise ValueError(f"mean {tuple(mean.shape)} and whitening {tuple(whitening.shape)} do not fit")
+        sets = {float(level): {code: float(least[code]) for code in CODES} for level, least in value["sets"].items()}
+        points = {name: tuple(OperatingPoint(**point) for point in value["operating_points"][name]) for name in SCORES}
+        return cls(sets, points, float(value["ood"]["farthest"]), mean, whitening)
+
+
+def statistics(middle: torch.Tensor) -> torch.Tensor:
+    """(1, C, h, w) -> (2 C,): each channel's mean and standard deviation, texture rather than place."""
+    flat = middle[0].flatten(1)  # (C, h w)
+    return torch.cat([flat.mean(1), flat.std(1, correction=0)])

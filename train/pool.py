@@ -1,0 +1,85 @@
+"""Pool the held-out predictions of a cross-validation: every image judged by a model that never saw its lesion.
+
+    for i in 1 2 3 4 5; do
+      python -m train.fit --fold $i/5 --out runs/fold$i && python -m train.calibrate runs/fold$i \\
+        && python -m train.evaluate runs/fold$i || break
+    done
+    python -m train.pool runs/fold1 runs/fold2 runs/fold3 runs/fold4 runs/fold5 --into runs/model
+
+Prints the pooled figures; with --into they are also written into that model folder's metrics.json
+(section "out_of_fold") and its card. They judge the recipe, of which the folder's own weights are
+one more outcome, and with all images counted their intervals are far narrower.
+"""
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from skin_lesion.model import METRICS, ModelError, read_metrics
+from skin_lesion.tables import HEADLINE_NAMES, with_interval
+from train.card import write_card
+from train.evaluate import figures_of
+from train.folder import PREDICTIONS, write_json
+from train.predictions import Predictions, read_predictions
+
+
+def pool(folders: Sequence[Path]) -> dict[str, Any]:
+    """Figures of all folds together.
+
+    Raises:
+        ModelError: a folder is not an evaluated fold, or they are not all folds of one cross-validation.
+    """
+    folds, runs, found = [], [], []
+    for folder in folders:
+        metrics = read_metrics(folder)
+        if "fold" not in metrics.get("split", {}) or "test" not in metrics:
+            raise ModelError(
+                f"{folder} is not an evaluated fold: train it with train.fit --fold I/K, then run train.evaluate."
+            )
+        folds.append(tuple(metrics["split"]["fold"]))
+        options = {k: v for k, v in metrics["training"]["options"].items() if k != "fold"}
+        runs.append({"seed of the split": metrics["split"]["seed"], **options})
+        found.append(read_predictions(folder / PREDICTIONS))
+    k = folds[0][1]
+    if Counter(folds) != Counter((i, k) for i in range(1, k + 1)):
+        given = ", ".join(f"{i}/{k}" for i, k in folds)
+        raise ModelError(f"Each fold is needed once, 1/{k} to {k}/{k}; given: {given}.")
+    for folder, run in zip(folders, runs, strict=True):
+        other = sorted(name for name in run if run[name] != runs[0].get(name))
+        if other:
+            raise ModelError(f"{folder} was trained with other options than {folders[0]}: {', '.join(other)}.")
+    return {"folds": k, **figures_of(Predictions.concatenate(found), None)}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m train.pool", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folds", type=Path, nargs="+", metavar="FOLD", help="the model folders of all folds")
+    parser.add_argument("--into", type=Path, metavar="MODEL", help="model folder to write the pooled figures into")
+    args = parser.parse_args()
+    try:
+        pooled = pool(args.folds)
+        if args.into:
+            metrics = read_metrics(args.into)
+            if "training" not in metrics:
+                raise ModelError(f"--into {args.into} is no model folder of train.fit.")
+            metrics["out_of_fold"] = pooled
+            write_json(args.into / METRICS, metrics)
+            write_card(args.into, metrics)
+    except ModelError as error:
+        print(f"train.pool: {error}", file=sys.stderr)
+        return 1
+    print(
+        f"{pooled['images']:,} images of {pooled['lesions']:,} lesions, each judged by one of {pooled['folds']} models"
+    )
+    for name, figure in pooled["headlines"].items():
+        print(f"{HEADLINE_NAMES[name]:60} {with_interval(figure)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
