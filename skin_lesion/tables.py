@@ -36,7 +36,7 @@ def class_table(test: dict[str, Any]) -> str:
     lines = ["| class | precision | recall | specificity | F1 | AUC | test images |", "|---|" + "---:|" * 6]
     for c in CLASSES:
         row = test["per_class"][c.code]
-        values = " | ".join(number(row[key]) for key in ("precision", "recall", "specificity", "f1", "auc"))
+        values = " | ".join(number(row.get(key)) for key in ("precision", "recall", "specificity", "f1", "auc"))
         lines.append(f"| {c.code}: {c.short_name} | {values} | {row['support']} |")
     return "\n".join(lines)
 

@@ -58,3 +58,29 @@ def test_a_model_that_knows_nothing_is_refused_and_left_alone(folder, dataset):
         calibrate.calibrate(folder, dataset)  # random weights
     assert (folder / "model.safetensors").read_bytes() == weights
     assert read_metrics(folder)["test"] == "stale"
+
+
+def test_calibrating_again_leaves_the_weights_byte_for_byte(folder, dataset, monkeypatch):
+    weights = (folder / "model.safetensors").read_bytes()
+    monkeypatch.setattr(calibrate, "temperature", lambda labels, logits: 1.0004)
+    assert calibrate.calibrate(folder, dataset)["temperature"] == 1
+    assert (folder / "model.safetensors").read_bytes() == weights
+
+
+def test_a_folder_with_thresholds_of_other_weights_or_damaged_ones_is_refused(folder, dataset, monkeypatch):
+    monkeypatch.setattr(calibrate, "temperature", lambda labels, logits: 2.0)
+    calibrate.calibrate(folder, dataset)
+    assert load(f"local-dir:{folder}").decision
+    good = (folder / "decision.json").read_text()
+    (folder / "ood.safetensors").rename(folder / "gone")
+    with pytest.raises(ModelError, match="decision.json and ood.safetensors are damaged .* run train.calibrate"):
+        load(f"local-dir:{folder}")
+    (folder / "gone").rename(folder / "ood.safetensors")
+    for broken in (good.replace('"mel"', '"melanoma"'), good.replace('"threshold"', '"limit"'), good[:-20]):
+        (folder / "decision.json").write_text(broken)
+        with pytest.raises(ModelError, match="decision.json"):
+            load(f"local-dir:{folder}")
+    (folder / "decision.json").write_text(good)
+    calibrate.fold(folder, 1.5)
+    with pytest.raises(ModelError, match="mixes two models"):
+        load(f"local-dir:{folder}")

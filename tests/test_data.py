@@ -80,3 +80,20 @@ def test_a_table_without_rows_is_refused(copy):
     table.write_text(table.read_text().splitlines()[0] + "\n")
     with pytest.raises(DataError, match="no rows"):
         read_ham10000(copy)
+
+
+def test_the_dataverse_layout_reads_the_same(copy, dataset):
+    """Metadata separated by tabs and quoted, images one folder deeper, as its archives unpack."""
+    table = copy / "HAM10000_metadata.csv"
+    rows = [",".join(f'"{value}"' for value in line.split(",")) for line in table.read_text().splitlines()]
+    (copy / "HAM10000_metadata.tab").write_text("\n".join(rows).replace(",", "\t") + "\n")
+    table.unlink()
+    inner = copy / "HAM10000_images_part_1" / "HAM10000_images_part_1"
+    inner.mkdir()
+    for path in list(inner.parent.glob("*.jpg")):
+        path.rename(inner / path.name)
+
+    def facts(folder):
+        return [(r.image_id, r.lesion_id, r.dx, r.age, r.path.name) for r in read_ham10000(folder)]
+
+    assert facts(copy) == facts(dataset)

@@ -73,6 +73,8 @@ def calibrate(folder: Path, data: Path) -> dict:
                 f"The temperature ran to its limit {limit:g}: on the validation part the answers of {folder} say next "
                 "to nothing of the truth, or all of it. Train it longer, or look at the data."
             )
+    if abs(t - 1) < 1e-3:
+        t = 1.0  # calibrated before: the weights stay as they are, byte for byte
     probabilities = softmax(logits / t, axis=1)
     training = part_of_training_split(records, metrics, folder, "train")
     reference = familiarity(
@@ -101,7 +103,8 @@ def calibrate(folder: Path, data: Path) -> dict:
         "ece_after": round(ece(labels, probabilities), 4),
     }
     write_json(folder / METRICS, metrics)
-    fold(folder, t)
+    if t != 1:
+        fold(folder, t)
     save_file(reference, folder / OOD)
     write_json(folder / DECISION, {"weights": weights_digest(folder), **decision})
     write_card(folder, metrics)

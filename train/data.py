@@ -4,8 +4,8 @@
     DIR/HAM10000_images_part_1/*.jpg
     DIR/HAM10000_images_part_2/*.jpg
 
-Images are found by name in any sub-folder whose name contains "images", in either case, so the
-Dataverse download works too once its archives are unpacked.
+Images are found by name in or below any sub-folder whose name contains "images", in either case, and
+the metadata may be separated by tabs, so the Dataverse's download works too once its archives are unpacked.
 """
 
 import argparse
@@ -66,18 +66,19 @@ def read_ham10000(folder: str | os.PathLike) -> list[Record]:
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder}. Download HAM10000 from {DOWNLOAD}.")
-    table = folder / "HAM10000_metadata.csv"
-    if not table.is_file():
-        # the Dataverse serves the same table without the ending
-        table = folder / "HAM10000_metadata"
-    if not table.is_file():
+    # the Dataverse serves the same table without the ending, or separated by tabs
+    tables = [folder / f"HAM10000_metadata{ending}" for ending in (".csv", "", ".tab")]
+    table = next((path for path in tables if path.is_file()), None)
+    if table is None:
         found = ", ".join(sorted(p.name for p in folder.iterdir())[:8]) or "nothing"
         raise DataError(
             f"{folder} has no HAM10000_metadata.csv (found there: {found}). "
             f"Give the unpacked HAM10000 folder; download: {DOWNLOAD}."
         )
     with open(table, newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
+        head = file.readline()
+        file.seek(0)
+        reader = csv.DictReader(file, delimiter="\t" if "\t" in head else ",")
         missing = [c for c in COLUMNS if c not in (reader.fieldnames or ())]
         if missing:
             raise DataError(
@@ -91,7 +92,7 @@ def read_ham10000(folder: str | os.PathLike) -> list[Record]:
         path.stem: path
         for sub in sorted(folder.iterdir())
         if sub.is_dir() and "images" in sub.name.lower()
-        for path in sub.iterdir()
+        for path in sub.rglob("*")
         if path.suffix.lower() in {".jpg", ".jpeg", ".png"}
     }
     lost = sorted(row["image_id"] for row in rows if row["image_id"] not in paths)
