@@ -12,7 +12,9 @@ from skin_lesion.model import load
 from train import loop, start
 from train.cache import load_images
 from train.data import DataError, read_ham10000
+from train.device import pick_device
 from train.options import FitError, parse_options
+from train.processes import Processes
 from train.split import fingerprint, split
 
 COMMON = ["--init", "none", "--batch", "8", "--amp", "off", "--device", "cpu", "--ema", "0.5", "--input-side", "64"]
@@ -171,7 +173,7 @@ def test_bad_init_and_device_are_named(tmp_path):
     with pytest.raises(FitError, match="neither 'imagenet' nor 'none'"):
         start.build_model(str(tmp_path / "absent.safetensors"))
     with pytest.raises(FitError, match="--device 'tpu' cannot be used .* Here: cpu"):
-        loop._device("tpu")
+        pick_device("tpu", Processes())
 
 
 def test_bad_init_is_a_message_not_a_traceback(dataset, tmp_path):

@@ -22,23 +22,28 @@ def augment(
     degrees: float = 20.0,
     light: float = 0.2,
     gain: float = 0.06,
+    batch: int | None = None,
+    share: slice = slice(None),
 ) -> torch.Tensor:
     """uint8 (B, 3, S, S) -> float (B, 3, size, size) in [0, 1].
 
     scale: range of the crop's area as a share of the image. aspect: largest ratio of its sides.
     degrees: largest rotation. light: range of brightness, contrast and saturation around 1.
     gain: range of each channel's own factor around 1 (white balance).
+    batch, share: `images` is this share of a batch of so many images. The numbers are drawn for the whole
+        batch, so that an image gets the same ones whichever process computes it.
     """
-    batch, device = len(images), images.device
+    count, device = len(images), images.device
 
     def uniform(low: float, high: float, *shape: int) -> torch.Tensor:
-        return (torch.rand(batch, *shape, generator=generator) * (high - low) + low).to(device)
+        drawn = torch.rand(batch or count, *shape, generator=generator)[share]
+        return (drawn * (high - low) + low).to(device)
 
     x = images.float() / 255
     if x.shape[-1] > 1.3 * size:  # grid_sample does not low-pass: shrink first, or fine lines alias
         shrunk = int(1.3 * size)
         x = F.interpolate(x, size=(shrunk, shrunk), mode="bilinear", antialias=True)
-    grid = F.affine_grid(_affine(uniform, scale, aspect, degrees), [batch, 3, size, size], align_corners=False)
+    grid = F.affine_grid(_affine(uniform, scale, aspect, degrees), [count, 3, size, size], align_corners=False)
     x = F.grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
     x = x * uniform(1 - light, 1 + light, 1, 1, 1) * uniform(1 - gain, 1 + gain, 3, 1, 1)

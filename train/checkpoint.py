@@ -34,8 +34,8 @@ def save_checkpoint(path: Path, state: dict, options: Options, split_id: str, hi
     os.replace(partial, path)
 
 
-def resume(path: Path, state: dict, options: Options, split_id: str) -> tuple[int, list]:
-    """Load the checkpoint into `state` if --resume asks for it. Returns (epochs done, their log lines).
+def read_checkpoint(path: Path, options: Options, split_id: str) -> dict[str, Any]:
+    """The checkpoint that --resume asks for; {} without --resume.
 
     Raises:
         FitError: there is none, it is of another run, or one would be overwritten unasked.
@@ -45,19 +45,25 @@ def resume(path: Path, state: dict, options: Options, split_id: str) -> tuple[in
             raise FitError(
                 f"{path.parent} holds an unfinished run. Add --resume to go on with it, or delete {path} to start anew."
             )
-        return 0, []
+        return {}
     if not path.is_file():
         raise FitError(f"--resume: there is no {path}; leave --resume out to start, or give the --out of the run.")
     saved = torch.load(path, map_location="cpu", weights_only=True)
     now = json.loads(json.dumps(plain(options)))
-    then = json.loads(json.dumps(saved["options"]))
+    # one process is what all runs had before their number was kept
+    then = {"processes": 1} | json.loads(json.dumps(saved["options"]))
     changed = [f"{k} {then.get(k)!r} -> {now[k]!r}" for k in now if now[k] != then.get(k)]
     if changed or saved["split"] != split_id:
         changed += [f"split {saved['split']} -> {split_id}"] if saved["split"] != split_id else []
         raise FitError(
             f"--resume: {path} comes from another run ({'; '.join(changed)}). Use its options, or start anew."
         )
+    return saved
+
+
+def restore(state: dict, saved: dict[str, Any]) -> list:
+    """Put a checkpoint into `state`. Returns the log lines of the epochs done, [] for a new run."""
     for name, part in state.items():
-        if part is not None:
+        if part is not None and saved:
             part.load_state_dict(saved[name])
-    return len(saved["history"]), saved["history"]
+    return saved.get("history", [])

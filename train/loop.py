@@ -7,7 +7,7 @@ makes the early epochs cheap; the best resolution to test at need not be the las
 
 All randomness of an epoch follows from (seed, epoch): order, augmentation, dropout. So a run that
 is resumed after a whole epoch ends, on the CPU, with the weights of one that was never interrupted,
-bit for bit.
+bit for bit. Several processes train together as train/processes.py says.
 """
 
 import json
@@ -15,13 +15,13 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from timm.data import resolve_model_data_config
 from timm.optim import param_groups_weight_decay
 from timm.utils import ModelEmaV3
 from tqdm import tqdm
@@ -31,61 +31,80 @@ from skin_lesion.model import WEIGHTS, read_metrics
 from train.augment import augment
 from train.cache import load_images
 from train.card import write_card
-from train.checkpoint import CHECKPOINT, plain, resume, save_checkpoint
-from train.data import read_ham10000
+from train.checkpoint import CHECKPOINT, plain, read_checkpoint, restore, save_checkpoint
+from train.data import Record, read_ham10000
+from train.device import pick_amp, pick_device
 from train.folder import PREDICTIONS, SIDE, save_model_folder
 from train.metrics import balanced_accuracy
 from train.options import FitError, Options
+from train.processes import Processes, processes
 from train.split import PARTS, RATIOS, fingerprint, split
 from train.start import build_model, earlier_training
+from train.validate import normalisation, predict
 
 MAX_SKIPPED = 20  # steps in a row without finite gradients before training gives up
 
 
 def fit(options: Options) -> Path:
     """Train as the options say and return the model folder."""
-    _check_out(options)
-    device = _device(options.device)
+    with processes() as group:
+        _fit(options, group)
+    return options.out
+
+
+def _fit(options: Options, group: Processes) -> None:
+    group.first(lambda: _check(options, group))
+    device = pick_device(options.device, group)
     # what "auto" came to is kept with the run, and a resumed run must come to the same
-    options = replace(options, device=str(device), amp=_amp(options.amp, device))
+    options = replace(
+        options,
+        device=str(device) if group.size == 1 else device.type,
+        amp=group.first(lambda: pick_amp(options.amp, device)),
+        processes=group.size,
+    )
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "off": torch.float32}[options.amp]
     made: dict[str, Any] = {"seed": options.split_seed}
     made |= {"fold": options.fold} if options.fold else {"ratios": RATIOS}
-    parts = split(read_ham10000(options.data), **made)
+    parts = group.first(lambda: split(read_ham10000(options.data), **made))
     split_id = fingerprint(parts)
     training, validation = (_subset(parts[p], options.limit) for p in ("train", "val"))
-    print(
-        f"split {split_id}: {len(training):,} training and {len(validation):,} validation images; "
-        f"{device}, mixed precision {options.amp}"
-    )
-    copies = [load_images(training, SIDE), load_images(training, SIDE, recompressed=True)]
-    labels = torch.tensor([record.label for record in training])
+    if group.rank == 0:
+        print(
+            f"split {split_id}: {len(training):,} training and {len(validation):,} validation images; "
+            f"{device}, mixed precision {options.amp}" + (f", {group.size} processes" if group.size > 1 else "")
+        )
     if len(training) < options.batch:
         raise FitError(f"--batch {options.batch} is more than the {len(training)} training images; lower it.")
+    group.first(lambda: len(_copies(training)))  # it decodes the images, the others find them decoded
+    copies = _copies(training)
+    labels = torch.tensor([record.label for record in training])
     truth = np.array([record.label for record in validation])
     # (7,); a class that a small subset lacks counts as one image
     share = torch.bincount(labels, minlength=len(CODES)).clamp(min=1) / len(labels)
     adjustment = (options.adjust * share.log()).to(device)
 
     torch.manual_seed(options.seed)
-    model = build_model(options.init, options.drop_path).to(device)
+    model = group.first(lambda: build_model(options.init, options.drop_path)).to(device)
     model = model.to(memory_format=torch.channels_last)
+    network = group.parallel(model, device)
     optimizer = torch.optim.AdamW(param_groups_weight_decay(model, options.weight_decay), lr=options.lr)
     scaler = torch.amp.GradScaler(device.type, enabled=dtype is torch.float16)
     average = ModelEmaV3(model, decay=options.ema) if options.ema else None
+    best = average.module if average else model
     mean, std = (torch.tensor(v, device=device).view(3, 1, 1) for v in normalisation(model))
     steps = len(labels) // options.batch  # an epoch drops its incomplete last batch
 
-    before = earlier_training(options.init, split_id)
+    before = group.first(lambda: earlier_training(options.init, split_id))
     checkpoint = options.out / CHECKPOINT
     state = {"model": model, "optimizer": optimizer, "scaler": scaler, "average": average}
-    first, history = resume(checkpoint, state, options, split_id)
+    history = restore(state, group.first(lambda: read_checkpoint(checkpoint, options, split_id)))
 
-    for epoch in range(first, options.epochs):
+    for epoch in range(len(history), options.epochs):
         started, losses, skipped, in_a_row = time.perf_counter(), [], 0, 0
         side = options.side(epoch)
-        torch.manual_seed(options.seed * 100_003 + epoch)  # dropout and stochastic depth
-        generator = torch.Generator().manual_seed(options.seed * 100_003 + epoch)
+        seed = options.seed * 100_003 + epoch
+        torch.manual_seed(seed + (group.rank << 50))  # dropout and stochastic depth: each process its own
+        generator = torch.Generator().manual_seed(seed)  # order and augmentation: the same in all
         model.train()
         progress = tqdm(
             _batches(len(labels), options.batch, generator),
@@ -94,19 +113,21 @@ def fit(options: Options) -> Path:
             unit_scale=options.batch,
             unit="image",
             leave=False,
-            disable=None,
+            disable=None if group.rank == 0 else True,
             mininterval=2,
         )
         for step, index in enumerate(progress):
-            for group in optimizer.param_groups:
-                group["lr"] = options.lr * _schedule(epoch + step / steps, options.warmup, options.epochs)
-            x = torch.from_numpy(_pick(copies, index, generator)).to(device)
-            x = ((augment(x, side, generator) - mean) / std).contiguous(memory_format=torch.channels_last)
+            for parameters in optimizer.param_groups:
+                parameters["lr"] = options.lr * _schedule(epoch + step / steps, options.warmup, options.epochs)
+            x = torch.from_numpy(_pick(copies, index, generator, group.share)).to(device)
+            x = augment(x, side, generator, batch=len(index), share=group.share)
+            x = ((x - mean) / std).contiguous(memory_format=torch.channels_last)
             with torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
-                logits = model(x)
-            y = labels[index].to(device)
+                logits = network(x)
+            y = labels[index[group.share]].to(device)
             loss = F.cross_entropy(logits.float() + adjustment, y, label_smoothing=options.smoothing)
-            scaler.scale(loss).backward()
+            scaler.scale(loss).backward()  # from here on all processes hold the same gradients
+            group.average_statistics(model)
             scaler.unscale_(optimizer)
             norm = torch.nn.utils.clip_grad_norm_(model.parameters(), options.clip)
             if torch.isfinite(norm):
@@ -127,8 +148,9 @@ def fit(options: Options) -> Path:
             progress.set_postfix(loss=f"{np.mean(losses[-50:] or [np.nan]):.3f}", refresh=False)
 
         seconds = time.perf_counter() - started
-        best = average.module if average else model
-        probabilities = predict(best, validation, options.input_side, options.batch, device, dtype)
+        probabilities = group.first(
+            partial(predict, best, validation, options.input_side, options.batch, device, dtype)
+        )
         if not np.isfinite(probabilities).all():  # an overflow in the forward pass stays in batch norm
             raise FitError(
                 f"The weights of epoch {epoch + 1} give answers that are not finite; the checkpoint of the epoch "
@@ -137,28 +159,41 @@ def fit(options: Options) -> Path:
         line: dict[str, Any] = {
             "epoch": epoch + 1,
             "side": side,
-            "loss": round(float(np.mean(losses)), 4) if losses else None,
+            "loss": round(group.mean(float(np.mean(losses))), 4) if losses else None,
             "val_balanced_accuracy": round(balanced_accuracy(truth, probabilities), 4),
             "skipped_steps": skipped,
             "images_per_second": round(steps * options.batch / seconds, 1),
         }
         history.append(line)
-        print(json.dumps(line), flush=True)
-        save_checkpoint(checkpoint, state, options, split_id, history)
+        if group.rank == 0:
+            print(json.dumps(line), flush=True)
+        group.first(partial(save_checkpoint, checkpoint, state, options, split_id, history))
 
-    best = average.module if average else model
-    save_model_folder(
-        best,
-        options.out,
-        options.input_side,
-        split=made | {"fingerprint": split_id, "images": {p: len(parts[p]) for p in PARTS}},
-        training={"images": len(training), "options": plain(options), "history": history, **before},
-    )
+    made |= {"fingerprint": split_id, "images": {p: len(parts[p]) for p in PARTS}}
+    record = {"images": len(training), "options": plain(options), "history": history, **before}
+    group.first(lambda: _finish(best, options, split=made, training=record))
+
+
+def _finish(model: torch.nn.Module, options: Options, **records: Any) -> None:
+    """Write the model folder, and let go of what would continue the run."""
+    save_model_folder(model, options.out, options.input_side, **records)
     write_card(options.out, read_metrics(options.out))
     (options.out / PREDICTIONS).unlink(missing_ok=True)  # of earlier weights
-    checkpoint.unlink()  # the run is whole
+    (options.out / CHECKPOINT).unlink()  # the run is whole
     print(f"model folder: {options.out}\nnext: python -m train.calibrate {options.out} --data {options.data}")
-    return options.out
+
+
+def _check(options: Options, group: Processes) -> None:
+    """Refuse, before any work, what cannot be done."""
+    _check_out(options)
+    pick_device(options.device, group)
+    n = group.size
+    if options.batch % n or options.batch < 2 * n:  # batch norm needs two images
+        lower = max(options.batch // n, 2) * n
+        raise FitError(
+            f"--batch {options.batch} cannot be dealt out evenly to {n} processes, two images or more to each. "
+            f"Give a multiple of {n}, for example {lower} or {lower + n}."
+        )
 
 
 def _check_out(options: Options) -> None:
@@ -176,63 +211,6 @@ def _check_out(options: Options) -> None:
             raise FitError(f"--out {out} cannot be written ({error.strerror}); give the path of a folder.") from None
 
 
-def normalisation(model: torch.nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of the model's input, as timm knows them."""
-    config = resolve_model_data_config(model)
-    return config["mean"], config["std"]
-
-
-@torch.inference_mode()
-def predict(
-    model: torch.nn.Module,
-    records: list,
-    side: int,
-    batch: int,
-    device: torch.device,
-    dtype: torch.dtype,
-) -> np.ndarray:
-    """Probabilities (N, 7) of whole images, no augmentation; leaves the model in evaluation mode."""
-    images = load_images(records, SIDE)
-    mean, std = (torch.tensor(v, device=device).view(3, 1, 1) for v in normalisation(model))
-    model.eval()
-    rows = []
-    for start in range(0, len(images), batch):
-        x = torch.from_numpy(np.array(images[start : start + batch])).to(device).float() / 255
-        if side != SIDE:
-            x = F.interpolate(x, size=(side, side), mode="bilinear", antialias=True)
-        x = ((x - mean) / std).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
-            logits = model(x)
-        rows.append(logits.float().softmax(1).cpu().numpy())
-    return np.concatenate(rows)
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        here = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
-        raise FitError(
-            f"--device {name!r} cannot be used ({str(error).splitlines()[0]}). Here: {', '.join(here)}."
-        ) from None
-    return device
-
-
-def _amp(amp: str, device: torch.device) -> str:
-    """bf16, fp16 or off; what auto means on this device."""
-    if amp != "auto":
-        return amp
-    if device.type == "cuda":
-        # EfficientNet in fp16 has produced NaN gradients in public reports: bf16 first
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    # emulated bf16 is slower than float32: only where the processor computes in it
-    onednn = torch.backends.mkldnn.is_available()
-    return "bf16" if onednn and torch.ops.mkldnn._is_mkldnn_bf16_supported() else "off"
-
-
 def _schedule(epoch: float, warmup: float, epochs: int) -> float:
     """Linear warm-up, then cosine to zero: the factor of the peak learning rate."""
     if epoch < warmup:
@@ -246,11 +224,15 @@ def _batches(count: int, batch: int, generator: torch.Generator) -> Iterator[np.
         yield order[start : start + batch]
 
 
-def _pick(copies: list[np.ndarray], index: np.ndarray, generator: torch.Generator) -> np.ndarray:
-    """(B, 3, S, S) uint8, each image from one of the copies at random."""
+def _pick(copies: list[np.ndarray], index: np.ndarray, generator: torch.Generator, share: slice) -> np.ndarray:
+    """(B, 3, S, S) uint8: a share of the batch `index`, each image from one of the copies at random."""
     which = torch.randint(len(copies), (len(index),), generator=generator).tolist()
-    return np.stack([copies[w][i] for w, i in zip(which, index, strict=True)])
+    return np.stack([copies[w][i] for w, i in zip(which[share], index[share], strict=True)])
 
 
-def _subset(records: list, limit: int) -> list:
+def _copies(training: list[Record]) -> list[np.ndarray]:
+    return [load_images(training, SIDE), load_images(training, SIDE, recompressed=True)]
+
+
+def _subset(records: list[Record], limit: int) -> list[Record]:
     return records if not limit else records[:: max(1, len(records) // limit)][:limit]

@@ -36,6 +36,7 @@ class Options:
     fold: tuple[int, int] | None  # (i, k): cross-validation, the i-th of k parts held out
     limit: int  # use only so many images of each part; 0: all
     resume: bool
+    processes: int = 1  # that train together; torchrun's number, no option
 
     @property
     def epochs(self) -> int:
@@ -103,7 +104,7 @@ def parse_options(argv: list[str] | None = None, description: str | None = None)
         metavar="PX",
         help="the finished model's input; chosen on the validation part (default: %(default)s)",
     )
-    add("--batch", type=_number(2, 4096, int), default=64, help="images per step (default: %(default)s)")
+    add("--batch", type=_number(2, 4096, int), default=64, help="images per step, in all (default: %(default)s)")
     add("--lr", type=_number(1e-8, 1), default=1e-3, help="peak learning rate (default: %(default)s)")
     add("--weight-decay", type=_number(0, 1), default=0.02, help="of AdamW (default: %(default)s)")
     add("--warmup", type=_number(0, 1000), default=1.0, metavar="EPOCHS", help="(default: %(default)s)")

@@ -1,0 +1,55 @@
+"""The device and the precision that training computes in; what "auto" means here."""
+
+import torch
+
+from train.options import FitError
+from train.processes import Processes
+
+
+def pick_device(name: str, group: Processes) -> torch.device:
+    """The device called `name` (auto, cpu, cuda, cuda:1 ...); of several processes, each one's own GPU.
+
+    Raises:
+        FitError: this machine does not have it, or not one for each process.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if group.size > 1:
+        if name.startswith("cuda:"):
+            raise FitError(
+                f"--device {name!r} is one GPU, but there are {group.size} processes, each of which takes the GPU of "
+                "its number. Give auto, cuda or cpu; the variable CUDA_VISIBLE_DEVICES says which GPUs are counted."
+            )
+        gpus = torch.cuda.device_count()
+        if name == "cuda" and 0 < gpus < group.local_size:
+            raise FitError(
+                f"{group.local_size} processes need a GPU each, and this machine has {gpus}. "
+                f"Start at most {gpus} with --nproc-per-node, or give --device cpu."
+            )
+        if name == "cuda":
+            name = f"cuda:{group.local_rank}"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        if group.rank:
+            raise  # the first process has one: what ails this one's is worth a traceback
+        here = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+        raise FitError(
+            f"--device {name!r} cannot be used ({str(error).splitlines()[0]}). Here: {', '.join(here)}."
+        ) from None
+    if device.type == "cuda" and group.size > 1:
+        torch.cuda.set_device(device)  # nccl works on the current one
+    return device
+
+
+def pick_amp(amp: str, device: torch.device) -> str:
+    """bf16, fp16 or off; what auto means on this device."""
+    if amp != "auto":
+        return amp
+    if device.type == "cuda":
+        # EfficientNet in fp16 has produced NaN gradients in public reports: bf16 first
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    # emulated bf16 is slower than float32: only where the processor computes in it
+    onednn = torch.backends.mkldnn.is_available()
+    return "bf16" if onednn and torch.ops.mkldnn._is_mkldnn_bf16_supported() else "off"
