@@ -10,11 +10,14 @@ os.environ.pop("SKIN_LESION_MODEL", None)  # a developer's own model is not unde
 
 import numpy as np
 import pytest
+import tiny
 import torch
 from PIL import Image
 
 from skin_lesion.classes import CODES
 from skin_lesion.model import load
+from train import loop
+from train.cache import load_images
 from train.data import COLUMNS
 from train.folder import save_model_folder
 from train.start import build_model
@@ -45,6 +48,20 @@ def write_dataset(folder: Path, lesions_per_class: int = 6, images_per_lesion: i
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory) -> Path:
     return write_dataset(tmp_path_factory.mktemp("ham"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory):
+    """Keep the decoded images of the tests out of the project's own cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(load_images, "__defaults__", (False, tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def trained(dataset, tmp_path_factory) -> Path:
+    """The model folder of three epochs on the small data set."""
+    return loop.fit(tiny.options(dataset, tmp_path_factory.mktemp("run") / "model", *tiny.THREE_EPOCHS))
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from unittest import mock
 
+import tiny
 import torch
 import torch.distributed as dist
 from timm.layers import BatchNormAct2d, freeze_batch_norm_2d
@@ -18,11 +19,11 @@ from train.cache import load_images
 from train.start import build_model
 
 RANK, SIZE = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-COMMON = ["--limit", "32", "--init", "none", "--batch", "8", "--device", "cpu", "--ema", "0.5", "--input-side", "64"]
+COMMON = [*tiny.COMMON, "--limit", "32"]
 # No draws of dropout, batch norm frozen, float64: nothing is left by which N processes differ from one.
 # Autocast leaves float64 alone, so fp16 brings in its scaler only.
 SHARP = [*COMMON, "--schedule", "2@32", "--drop-path", "0", "--lr", "1e-5", "--amp", "fp16"]
-LIVE = [*COMMON, "--schedule", "2@32", "--drop-path", "0.3", "--amp", "off"]
+LIVE = [*COMMON, "--schedule", "2@32", "--drop-path", "0.3"]
 NAN_STEP = 5  # counted from 0 over both epochs: there the last process has a gradient that is not finite
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny import options
 
 from skin_lesion.model import load
 from train import loop, start
@@ -16,25 +17,6 @@ from train.device import pick_device
 from train.options import FitError, parse_options
 from train.processes import Processes
 from train.split import fingerprint, split
-
-COMMON = ["--init", "none", "--batch", "8", "--amp", "off", "--device", "cpu", "--ema", "0.5", "--input-side", "64"]
-
-
-def options(dataset, out, *more):
-    return parse_options(["--data", str(dataset), "--out", str(out), *COMMON, *more])
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    """Keep the decoded images of the tests out of the project's own cache."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(load_images, "__defaults__", (False, tmp_path_factory.mktemp("cache")))
-        yield
-
-
-@pytest.fixture(scope="module")
-def trained(dataset, tmp_path_factory, cache):
-    return loop.fit(options(dataset, tmp_path_factory.mktemp("run") / "model", "--schedule", "2@32", "1@48"))
 
 
 def test_training_writes_a_model_folder_that_loads_and_says_how_it_was_made(trained, dataset):
@@ -52,40 +34,6 @@ def test_training_writes_a_model_folder_that_loads_and_says_how_it_was_made(trai
     assert not (trained / "checkpoint.pt").exists()
 
 
-def test_an_interrupted_run_resumes_to_the_same_weights_bit_for_bit(trained, dataset, tmp_path, monkeypatch):
-    save = loop.save_checkpoint
-
-    def save_then_stop(path, state, options, split_id, history):
-        save(path, state, options, split_id, history)
-        if len(history) == 2:
-            raise KeyboardInterrupt
-
-    out = tmp_path / "model"
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "save_checkpoint", save_then_stop)
-        with pytest.raises(KeyboardInterrupt):
-            loop.fit(options(dataset, out, "--schedule", "2@32", "1@48"))
-    assert not (out / "model.safetensors").exists()
-    loop.fit(options(dataset, out, "--schedule", "2@32", "1@48", "--resume"))
-    assert (out / "model.safetensors").read_bytes() == (trained / "model.safetensors").read_bytes()
-
-
-def test_resume_refuses_a_checkpoint_of_another_run(dataset, tmp_path, monkeypatch):
-    with pytest.raises(FitError, match="there is no .*checkpoint.pt"):
-        loop.fit(options(dataset, tmp_path, "--schedule", "1@32", "--resume"))
-    save = loop.save_checkpoint
-
-    def save_then_stop(*args):
-        save(*args)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(loop, "save_checkpoint", save_then_stop)
-    with pytest.raises(KeyboardInterrupt):
-        loop.fit(options(dataset, tmp_path, "--schedule", "1@32"))
-    with pytest.raises(FitError, match="another run .*seed 0 -> 7"):
-        loop.fit(options(dataset, tmp_path, "--schedule", "1@32", "--seed", "7", "--resume"))
-
-
 def test_a_finished_model_is_not_overwritten(trained, dataset):
     before = (trained / "model.safetensors").read_bytes()
     for more in ([], ["--resume"]):
@@ -99,12 +47,6 @@ def test_an_out_that_is_a_file_is_named(dataset, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(FitError, match=r"--out .*file cannot be written \(File exists\)"):
         loop.fit(options(dataset, tmp_path / "file", "--schedule", "1@32"))
-
-
-def test_an_unfinished_run_is_not_overwritten_unasked(dataset, tmp_path):
-    (tmp_path / "checkpoint.pt").touch()
-    with pytest.raises(FitError, match="unfinished run. Add --resume"):
-        loop.fit(options(dataset, tmp_path, "--schedule", "1@32"))
 
 
 def test_weights_that_are_not_finite_end_in_a_clear_error(dataset, tmp_path, monkeypatch):

@@ -30,7 +30,7 @@ def load_images(records: Sequence[Record], side: int, recompressed: bool = False
         its id. Training on both copies makes the model indifferent to compression.
 
     Raises:
-        DataError: an image cannot be decoded; names it.
+        DataError: an image cannot be decoded, or the file cannot be written; names it.
     """
     digest = hashlib.sha256(f"{FORMAT},{side},{recompressed}".encode())
     for record in records:
@@ -38,20 +38,30 @@ def load_images(records: Sequence[Record], side: int, recompressed: bool = False
         digest.update(f"{record.path.resolve()},{stat.st_size},{stat.st_mtime_ns}\n".encode())
     file = folder / f"{digest.hexdigest()[:20]}.npy"
     if not file.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = file.with_suffix(f".{os.getpid()}.partial")
+        partial = file.with_suffix(f".{os.getpid()}.partial")  # two runs may build the same one
         try:
-            shape = (len(records), 3, side, side)
-            array = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
-            with ThreadPoolExecutor() as pool:  # Pillow decodes outside the interpreter's lock
-                decoded = pool.map(lambda record: _decode(record, side, recompressed), records)
-                for i, image in enumerate(tqdm(decoded, "decoding", len(records), unit="image", disable=None)):
-                    array[i] = image
-            array.flush()
+            folder.mkdir(parents=True, exist_ok=True)
+            _build(partial, records, side, recompressed)
             partial.replace(file)
+        except OSError as error:
+            gigabytes = len(records) * 3 * side**2 / 1e9
+            raise DataError(
+                f"The decoded images, {gigabytes:.1f} GB, cannot be written to {file} ({error.strerror or error}). "
+                "Make room there, or start from a folder on another disk."
+            ) from None
         finally:
             partial.unlink(missing_ok=True)
     return np.load(file, mmap_mode="r")
+
+
+def _build(path: Path, records: Sequence[Record], side: int, recompressed: bool) -> None:
+    # written, not memory-mapped: where the disk is full, a write raises, and a mapped page kills the process
+    with open(path, "wb") as out, ThreadPoolExecutor() as pool:  # Pillow decodes outside the interpreter's lock
+        shape = (len(records), 3, side, side)
+        np.lib.format.write_array_header_1_0(out, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        decoded = pool.map(lambda record: _decode(record, side, recompressed), records)
+        for image in tqdm(decoded, "decoding", len(records), unit="image", disable=None):
+            out.write(image.tobytes())
 
 
 def _decode(record: Record, side: int, recompressed: bool) -> np.ndarray:

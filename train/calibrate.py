@@ -29,6 +29,7 @@ from train.card import write_card
 from train.data import DataError, add_data_argument, read_ham10000
 from train.decisions import KEPT, familiarity, farthest, operating_points, set_thresholds
 from train.evaluate import part_of_training_split
+from train.files import whole
 from train.folder import PREDICTIONS, write_json
 from train.metrics import ece
 from train.predictions import predict_all
@@ -51,10 +52,9 @@ def fold(folder: Path, t: float) -> None:
     weights = load_file(folder / WEIGHTS)
     for name in ("classifier.weight", "classifier.bias"):
         weights[name] = weights[name] / t
-    partial = folder / f"{WEIGHTS}.partial"
-    save_file(weights, partial, metadata={"format": "pt"})
-    partial.chmod((folder / WEIGHTS).stat().st_mode)
-    partial.replace(folder / WEIGHTS)
+    with whole(folder / WEIGHTS) as partial:
+        save_file(weights, partial, metadata={"format": "pt"})
+        partial.chmod((folder / WEIGHTS).stat().st_mode)
 
 
 def calibrate(folder: Path, data: Path) -> dict:

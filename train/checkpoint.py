@@ -1,45 +1,61 @@
 """Keep a run's state after every whole epoch, and take it up again.
 
-Written under a temporary name first: a failed write leaves the last good checkpoint whole.
+A write that fails or is killed leaves the last good checkpoint whole.
 """
 
+import io
 import json
-import os
+import zipfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from train.files import whole
 from train.options import FitError, Options
-
-CHECKPOINT = "checkpoint.pt"  # in the model folder, until the run is whole
 
 
 def plain(options: Options) -> dict[str, Any]:
-    """The options as JSON, without what names a place on this machine."""
+    """The options as they come back from JSON, without what names a place on this machine."""
     values = asdict(options)
     for name in ("data", "out", "resume"):
         del values[name]
     if values["init"] not in ("imagenet", "none"):
         values["init"] = Path(values["init"]).name
-    return values
+    return json.loads(json.dumps(values))
 
 
-def save_checkpoint(path: Path, state: dict, options: Options, split_id: str, history: list) -> None:
-    saved = {name: part.state_dict() for name, part in state.items() if part is not None}
-    saved |= {"options": plain(options), "split": split_id, "history": history}
-    partial = path.with_suffix(".partial")
-    torch.save(saved, partial)
-    os.replace(partial, path)
-
-
-def read_checkpoint(path: Path, options: Options, split_id: str) -> dict[str, Any]:
-    """The checkpoint that --resume asks for; {} without --resume.
+def save_checkpoint(state: dict, options: Options, split_id: str, history: list) -> None:
+    """Replace the checkpoint of the epoch before.
 
     Raises:
-        FitError: there is none, it is of another run, or one would be overwritten unasked.
+        FitError: it cannot be written; the old one is whole.
     """
+    saved = {name: part.state_dict() for name, part in state.items() if part is not None}
+    saved |= {"options": plain(options), "split": split_id, "history": history}
+    buffer = io.BytesIO()  # of a full disk torch says "unexpected pos 640 vs 598"
+    torch.save(saved, buffer)
+    path = options.checkpoint
+    try:
+        with whole(path) as partial:
+            partial.write_bytes(buffer.getbuffer())
+    except OSError as error:
+        kept = f"the epochs before are kept in {path}" if path.exists() else "no epoch is kept yet"
+        raise FitError(
+            f"The checkpoint of epoch {len(history)}, {len(buffer.getbuffer()) / 1e6:.0f} MB, cannot be written to "
+            f"{path} ({error.strerror or error}); {kept}. Make room there, then give the same command"
+            + (" with --resume." if path.exists() else ".")
+        ) from None
+
+
+def read_checkpoint(state: dict, options: Options, split_id: str) -> dict[str, Any]:
+    """The checkpoint of all of `state` that --resume asks for; {} without --resume.
+
+    Raises:
+        FitError: there is none, it is damaged or of another run, or one would be overwritten unasked.
+    """
+    path = options.checkpoint
     if not options.resume:
         if path.is_file():
             raise FitError(
@@ -48,13 +64,27 @@ def read_checkpoint(path: Path, options: Options, split_id: str) -> dict[str, An
         return {}
     if not path.is_file():
         raise FitError(f"--resume: there is no {path}; leave --resume out to start, or give the --out of the run.")
-    saved = torch.load(path, map_location="cpu", weights_only=True)
-    now = json.loads(json.dumps(plain(options)))
-    # one process is what all runs had before their number was kept
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if broken := archive.testzip():  # torch.load does not compare the checksums
+                raise ValueError(f"the checksum of {broken} differs")
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        expected = {"options", "split", "history", *(name for name, part in state.items() if part is not None)}
+        if missing := expected - saved.keys():
+            raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+    except Exception as error:  # torch.load raises many kinds; the next step is one
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise FitError(
+            f"--resume: {path} cannot be read as a checkpoint of train.fit ({reason}). "
+            "Put back a copy of it, or delete it and start anew without --resume."
+        ) from None
+    now = plain(options)
+    # as JSON, and with the one process that all runs had, where an earlier version kept them
     then = {"processes": 1} | json.loads(json.dumps(saved["options"]))
     changed = [f"{k} {then.get(k)!r} -> {now[k]!r}" for k in now if now[k] != then.get(k)]
-    if changed or saved["split"] != split_id:
-        changed += [f"split {saved['split']} -> {split_id}"] if saved["split"] != split_id else []
+    if saved["split"] != split_id:
+        changed.append(f"split {saved['split']} -> {split_id}")
+    if changed:
         raise FitError(
             f"--resume: {path} comes from another run ({'; '.join(changed)}). Use its options, or start anew."
         )

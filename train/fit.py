@@ -16,31 +16,55 @@ weights. Then: python -m train.calibrate OUT, and python -m train.evaluate OUT
 """
 
 import os
+import shlex
+import signal
 import sys
 
 from train.data import DataError
-from train.options import FitError, parse_options
+from train.options import FitError, Options, parse_options
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, _terminate)
     options = parse_options(description=__doc__)  # before torch, so that --help answers at once
-    from skin_lesion.model import ModelError
-    from train.loop import CHECKPOINT, fit
-
     first = os.environ.get("RANK", "0") == "0"  # of torchrun's processes: what is to be said, it says for all
     try:
+        from skin_lesion.model import ModelError
+        from train.loop import fit
+
         fit(options)
+    except KeyboardInterrupt as stop:  # before the others, because it may come before ModelError is imported
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)  # a second one must not cut the message short
+        if first:
+            print(f"\ntrain.fit: interrupted; {_what_is_kept(options)}", file=sys.stderr)
+        return 128 + (stop.args[0] if stop.args else signal.SIGINT)
     except (DataError, FitError, ModelError) as error:
         if first:
             print(f"train.fit: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        begun = (options.out / CHECKPOINT).exists()
-        hint = "the same command with --resume goes on" if begun else "no epoch was whole yet, nothing is kept"
-        if first:
-            print(f"\ntrain.fit: interrupted; {hint}.", file=sys.stderr)
-        return 130
     return 0
+
+
+def _terminate(number: int, frame: object) -> None:
+    """End as after Ctrl-C: files that are being written are removed."""
+    raise KeyboardInterrupt(number)
+
+
+def _what_is_kept(options: Options) -> str:
+    if options.checkpoint.exists():
+        return f"the whole epochs are kept in {options.checkpoint}. To go on:\n  {_command('--resume')}"
+    if (options.out / "model.safetensors").exists():
+        return f"but the run was whole: {options.out} is the finished model."
+    return f"no epoch was whole yet, so nothing of it is kept. To start again:\n  {_command()}"
+
+
+def _command(*more: str) -> str:
+    """How this run was started, with `more` options."""
+    start, count = sys.orig_argv, os.environ.get("LOCAL_WORLD_SIZE")
+    if count:  # by torchrun, whose own options except this one are not known here
+        start = ["torchrun", f"--nproc-per-node={count}", "-m", "train.fit", *sys.argv[1:]]
+    return shlex.join([*start, *(option for option in more if option not in start)])
 
 
 if __name__ == "__main__":

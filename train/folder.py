@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import timm
 import torch
 
 from skin_lesion.classes import BY_CODE, CODES
-from skin_lesion.model import METRICS, WEIGHTS
+from skin_lesion.model import CONFIG, METRICS, WEIGHTS
+from train.files import whole
 
 # beside metrics.json, written by train.evaluate
 PREDICTIONS = "test_predictions.csv"  # one row a held-out image
@@ -21,9 +23,23 @@ SIDE = 224  # px, of the training cache
 def save_model_folder(model: torch.nn.Module, folder: Path, input_side: int, **records: Any) -> None:
     """Write config.json and model.safetensors as timm does, and `records` as metrics.json.
 
+    The weights get their place last, when all is written: a folder without them does not load.
+
     input_side: px to which the model's users squash the whole image.
     """
     model = model.to("cpu").to(memory_format=torch.contiguous_format)  # safetensors wants contiguous
+    aside = folder / "model.partial"
+    try:
+        _save_as_timm(model, aside, input_side)
+        write_json(aside / METRICS, records)
+        for name in (CONFIG, METRICS, WEIGHTS):
+            with whole(folder / name) as partial:
+                os.replace(aside / name, partial)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _save_as_timm(model: torch.nn.Module, folder: Path, input_side: int) -> None:
     timm.models.save_for_hf(
         model,
         str(folder),
@@ -43,11 +59,8 @@ def save_model_folder(model: torch.nn.Module, folder: Path, input_side: int, **r
         },
     )
     (folder / WEIGHTS).chmod(0o644)  # safetensors writes 0600, but a server may run as somebody else
-    write_json(folder / METRICS, records)
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write atomically: a failed write leaves the old file whole."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    with whole(path) as partial:
+        partial.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -22,16 +22,17 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from timm.optim import param_groups_weight_decay
 from timm.utils import ModelEmaV3
 from tqdm import tqdm
 
 from skin_lesion.classes import CODES
-from skin_lesion.model import WEIGHTS, read_metrics
+from skin_lesion.model import WEIGHTS
 from train.augment import augment
 from train.cache import load_images
 from train.card import write_card
-from train.checkpoint import CHECKPOINT, plain, read_checkpoint, restore, save_checkpoint
+from train.checkpoint import plain, read_checkpoint, restore, save_checkpoint
 from train.data import Record, read_ham10000
 from train.device import pick_amp, pick_device
 from train.folder import PREDICTIONS, SIDE, save_model_folder
@@ -71,7 +72,8 @@ def _fit(options: Options, group: Processes) -> None:
     if group.rank == 0:
         print(
             f"split {split_id}: {len(training):,} training and {len(validation):,} validation images; "
-            f"{device}, mixed precision {options.amp}" + (f", {group.size} processes" if group.size > 1 else "")
+            f"{device}, mixed precision {options.amp}" + (f", {group.size} processes" if group.size > 1 else ""),
+            flush=True,
         )
     if len(training) < options.batch:
         raise FitError(f"--batch {options.batch} is more than the {len(training)} training images; lower it.")
@@ -95,9 +97,8 @@ def _fit(options: Options, group: Processes) -> None:
     steps = len(labels) // options.batch  # an epoch drops its incomplete last batch
 
     before = group.first(lambda: earlier_training(options.init, split_id))
-    checkpoint = options.out / CHECKPOINT
     state = {"model": model, "optimizer": optimizer, "scaler": scaler, "average": average}
-    history = restore(state, group.first(lambda: read_checkpoint(checkpoint, options, split_id)))
+    history = restore(state, group.first(lambda: read_checkpoint(state, options, split_id)))
 
     for epoch in range(len(history), options.epochs):
         started, losses, skipped, in_a_row = time.perf_counter(), [], 0, 0
@@ -167,7 +168,7 @@ def _fit(options: Options, group: Processes) -> None:
         history.append(line)
         if group.rank == 0:
             print(json.dumps(line), flush=True)
-        group.first(partial(save_checkpoint, checkpoint, state, options, split_id, history))
+        group.first(partial(save_checkpoint, state, options, split_id, history))
 
     made |= {"fingerprint": split_id, "images": {p: len(parts[p]) for p in PARTS}}
     record = {"images": len(training), "options": plain(options), "history": history, **before}
@@ -175,11 +176,21 @@ def _fit(options: Options, group: Processes) -> None:
 
 
 def _finish(model: torch.nn.Module, options: Options, **records: Any) -> None:
-    """Write the model folder, and let go of what would continue the run."""
-    save_model_folder(model, options.out, options.input_side, **records)
-    write_card(options.out, read_metrics(options.out))
-    (options.out / PREDICTIONS).unlink(missing_ok=True)  # of earlier weights
-    (options.out / CHECKPOINT).unlink()  # the run is whole
+    """Write the model folder, and let go of what would continue the run.
+
+    Raises:
+        FitError: it cannot be written; no model stands in it, and the run can be resumed.
+    """
+    try:
+        write_card(options.out, records)
+        (options.out / PREDICTIONS).unlink(missing_ok=True)  # of earlier weights
+        save_model_folder(model, options.out, options.input_side, **records)
+    except (OSError, SafetensorError) as error:
+        raise FitError(
+            f"The model folder {options.out} cannot be written ({error}). All epochs are kept in {options.checkpoint}: "
+            "make room there, then give the same command with --resume."
+        ) from None
+    options.checkpoint.unlink()  # the run is whole
     print(f"model folder: {options.out}\nnext: python -m train.calibrate {options.out} --data {options.data}")
 
 
@@ -199,7 +210,7 @@ def _check(options: Options, group: Processes) -> None:
 def _check_out(options: Options) -> None:
     """Before any work: --out can be written, and holds no finished model that would be lost."""
     out = options.out
-    if (out / WEIGHTS).exists() and not (out / CHECKPOINT).exists():
+    if (out / WEIGHTS).exists() and not options.checkpoint.exists():
         raise FitError(
             f"{out} holds a finished model. Give another --out, or delete the folder; "
             f"to go on with that model: python -m train.calibrate {out}."

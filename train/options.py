@@ -39,6 +39,11 @@ class Options:
     processes: int = 1  # that train together; torchrun's number, no option
 
     @property
+    def checkpoint(self) -> Path:
+        """In the model folder, until the run is whole."""
+        return self.out / "checkpoint.pt"
+
+    @property
     def epochs(self) -> int:
         return sum(epochs for epochs, _ in self.schedule)
 
