@@ -53,7 +53,7 @@ def run(
     sharp: with sharp_model and a step to skip. stop: interrupt the second epoch. die: fail in the last process.
     """
     seen: dict = {"index": [], "images": [], "labels": [], "seeds": []}
-    real = {name: getattr(loop, name) for name in ("_pick", "augment", "restore", "_batches")}
+    real = {name: getattr(loop, name) for name in ("pick", "augment", "restore", "batches")}
     cross_entropy = loop.F.cross_entropy
     last = RANK == SIZE - 1
 
@@ -62,7 +62,7 @@ def run(
             raise RuntimeError("the last process fails")
         seen["index"].append(index[share].tolist())
         seen["seeds"].append(torch.initial_seed())
-        return real["_pick"](copies, index, generator, share)
+        return real["pick"](copies, index, generator, share)
 
     def augment(*args, **kwargs):
         seen["images"].append(real["augment"](*args, **kwargs))
@@ -75,19 +75,17 @@ def run(
     def batches(*args):
         if stop and seen["index"]:
             raise KeyboardInterrupt
-        return real["_batches"](*args)
+        return real["batches"](*args)
 
     def entropy(logits, labels, **kwargs):
         seen["labels"].append(labels.tolist())
         loss = cross_entropy(logits, labels, **kwargs)
         return loss * torch.nan if sharp and last and len(seen["labels"]) == NAN_STEP + 1 else loss
 
-    patches = {"_pick": pick, "augment": augment, "restore": restore, "_batches": batches}
+    patches = {"pick": pick, "augment": augment, "restore": restore, "batches": batches}
     connect = dist.init_process_group
-    if SIZE > 1 and name not in (
-        "uneven",
-        "die",
-    ):  # torchrun's own store would give a second group the first's addresses
+    # a second group would find the addresses of the first in torchrun's own store
+    if SIZE > 1 and name not in ("uneven", "die"):
         connect = partial(connect, store=dist.FileStore(str(notes / f"{name}.store"), SIZE), rank=RANK, world_size=SIZE)
     if sharp:
         patches["build_model"] = sharp_model

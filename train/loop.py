@@ -13,7 +13,6 @@ bit for bit. Several processes train together as train/processes.py says.
 import json
 import math
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -30,12 +29,12 @@ from tqdm import tqdm
 from skin_lesion.classes import CODES
 from skin_lesion.model import WEIGHTS
 from train.augment import augment
-from train.cache import load_images
+from train.batches import batches, copies_of, pick
 from train.card import write_card
 from train.checkpoint import plain, read_checkpoint, restore, save_checkpoint
 from train.data import Record, read_ham10000
 from train.device import pick_amp, pick_device
-from train.folder import PREDICTIONS, SIDE, save_model_folder
+from train.folder import PREDICTIONS, save_model_folder
 from train.metrics import balanced_accuracy
 from train.options import FitError, Options
 from train.processes import Processes, processes
@@ -77,8 +76,8 @@ def _fit(options: Options, group: Processes) -> None:
         )
     if len(training) < options.batch:
         raise FitError(f"--batch {options.batch} is more than the {len(training)} training images; lower it.")
-    group.first(lambda: len(_copies(training)))  # it decodes the images, the others find them decoded
-    copies = _copies(training)
+    group.first(lambda: len(copies_of(training)))  # it decodes the images, the others find them decoded
+    copies = copies_of(training)
     labels = torch.tensor([record.label for record in training])
     truth = np.array([record.label for record in validation])
     # (7,); a class that a small subset lacks counts as one image
@@ -108,7 +107,7 @@ def _fit(options: Options, group: Processes) -> None:
         generator = torch.Generator().manual_seed(seed)  # order and augmentation: the same in all
         model.train()
         progress = tqdm(
-            _batches(len(labels), options.batch, generator),
+            batches(len(labels), options.batch, generator),
             f"epoch {epoch + 1}/{options.epochs}",
             steps,
             unit_scale=options.batch,
@@ -120,7 +119,7 @@ def _fit(options: Options, group: Processes) -> None:
         for step, index in enumerate(progress):
             for parameters in optimizer.param_groups:
                 parameters["lr"] = options.lr * _schedule(epoch + step / steps, options.warmup, options.epochs)
-            x = torch.from_numpy(_pick(copies, index, generator, group.share)).to(device)
+            x = torch.from_numpy(pick(copies, index, generator, group.share)).to(device)
             x = augment(x, side, generator, batch=len(index), share=group.share)
             x = ((x - mean) / std).contiguous(memory_format=torch.channels_last)
             with torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
@@ -227,22 +226,6 @@ def _schedule(epoch: float, warmup: float, epochs: int) -> float:
     if epoch < warmup:
         return (epoch + 0.01) / (warmup + 0.01)
     return 0.5 * (1 + math.cos(math.pi * (epoch - warmup) / max(epochs - warmup, 1e-9)))
-
-
-def _batches(count: int, batch: int, generator: torch.Generator) -> Iterator[np.ndarray]:
-    order = torch.randperm(count, generator=generator).numpy()
-    for start in range(0, count - batch + 1, batch):
-        yield order[start : start + batch]
-
-
-def _pick(copies: list[np.ndarray], index: np.ndarray, generator: torch.Generator, share: slice) -> np.ndarray:
-    """(B, 3, S, S) uint8: a share of the batch `index`, each image from one of the copies at random."""
-    which = torch.randint(len(copies), (len(index),), generator=generator).tolist()
-    return np.stack([copies[w][i] for w, i in zip(which[share], index[share], strict=True)])
-
-
-def _copies(training: list[Record]) -> list[np.ndarray]:
-    return [load_images(training, SIDE), load_images(training, SIDE, recompressed=True)]
 
 
 def _subset(records: list[Record], limit: int) -> list[Record]:

@@ -1,0 +1,42 @@
+"""The benchmarks run and say what they measured; how fast it was is not tested."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(*arguments):
+    command = [sys.executable, "-m", "benchmarks.data_path", "--device", "cpu", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ)
+
+
+@pytest.fixture(scope="module")
+def report(dataset, tmp_path_factory):
+    out = tmp_path_factory.mktemp("report") / "data_path.md"
+    small = ["--images", "12", "--sides", "32", "48", "--batch", "4", "--repeats", "1"]
+    result = run("--data", str(dataset), *small, "--out", str(out))
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == out.read_text().strip()
+    return out.read_text()
+
+
+def test_the_data_path_is_timed_beside_the_usual_one(report, dataset):
+    assert "--data HAM10000 --images 12 --batch 4 --repeats 1 --sides 32 48`" in report and str(dataset) not in report
+    for heading in ("Data only", "A whole training step", "Mixed precision"):
+        section = report.partition(f"## {heading}")[2].partition("##")[0]
+        for side in (32, 48):
+            cells = re.search(rf"^\| {side} px \| (.*) \|$", section, re.M)
+            if "float32 only" not in section:
+                assert all(float(re.match(r"[\d.]+", cell)[0]) > 0 for cell in cells[1].split(" | "))
+
+
+def test_what_cannot_be_timed_is_named(dataset):
+    result = run("--data", str(dataset), "--images", "8", "--batch", "64")
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    assert "--batch 64 is more than the 8 images; lower it, or raise --images." in result.stderr
