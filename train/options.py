@@ -113,7 +113,13 @@ def parse_options(argv: list[str] | None = None, description: str | None = None)
     add("--lr", type=_number(1e-8, 1), default=1e-3, help="peak learning rate (default: %(default)s)")
     add("--weight-decay", type=_number(0, 1), default=0.02, help="of AdamW (default: %(default)s)")
     add("--warmup", type=_number(0, 1000), default=1.0, metavar="EPOCHS", help="(default: %(default)s)")
-    add("--smoothing", type=_number(0, 0.9), default=0.05, help="label smoothing (default: %(default)s)")
+    add(
+        "--smoothing",
+        type=_number(0, 0.9),
+        default=0.0,
+        help="label smoothing; beside logit adjustment it keeps sure answers of common classes unsure "
+        "(default: %(default)s)",
+    )
     add(
         "--adjust",
         type=_number(0, 4),
