@@ -10,33 +10,17 @@ from typing import Any
 
 import timm
 import torch
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HfHubHTTPError,
-    HFValidationError,
-    HTTPError,
-    LocalEntryNotFoundError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from timm.data import create_transform, resolve_model_data_config
 
 from skin_lesion.classes import CODES
 from skin_lesion.decision import Decision
+from skin_lesion.hub import CONFIG, DECISION, METRICS, OOD, SOURCES, WEIGHTS, ModelError, download
 from skin_lesion.predict import Classifier
 
 BUNDLED = Path(__file__).with_name("weights")
 ARCHITECTURE = "efficientnet_b0"
-CONFIG, WEIGHTS, METRICS = "config.json", "model.safetensors", "metrics.json"
-DECISION, OOD = "decision.json", "ood.safetensors"  # both, or neither in a folder that was never calibrated
-SOURCES = "local-dir:PATH, or hf-hub:USER/REPO with an optional @REVISION"
-
-
-class ModelError(RuntimeError):
-    """The model cannot be loaded; the message says why and what to do."""
 
 
 def load(source: str | None = None) -> Classifier:
@@ -56,8 +40,7 @@ def load(source: str | None = None) -> Classifier:
     if kind == "local-dir" and place:
         return _load_folder(Path(place), source)
     if kind == "hf-hub" and place:
-        folder = _download(place)
-        _refuse_damaged_download(folder / WEIGHTS, place)
+        folder = download(place)
         return _load_folder(folder, source, revision=folder.name)  # the snapshot's commit
     hint = f" Did you mean local-dir:{source}?" if source and Path(source).is_dir() else ""
     raise ModelError(f"Unknown model source {source!r}: use {SOURCES}, or none for the bundled model.{hint}")
@@ -158,49 +141,3 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ModelError(f"{path} is not a JSON object; copy or download it again.")
     return value
-
-
-def _download(place: str) -> Path:
-    """Fetch USER/REPO[@REVISION] into the Hub's cache and return the snapshot's folder."""
-    repo, _, revision = place.partition("@")
-    try:
-        return Path(snapshot_download(repo, revision=revision or None, allow_patterns=["*.json", "*.safetensors"]))
-    except HFValidationError as error:
-        raise ModelError(f"hf-hub:{place} is not of the form {SOURCES}: {error}") from error
-    except GatedRepoError as error:
-        raise ModelError(f"{repo} asks its users to accept conditions first, on its page on the Hub.") from error
-    except RevisionNotFoundError as error:
-        raise ModelError(
-            f"{repo} has no revision {revision!r}; look at its branches, tags and commits on the Hub."
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise ModelError(
-            f"There is no model {repo} on the Hub that you may see. "
-            "Check the name; for a private one log in with 'hf auth login' or set HF_TOKEN."
-        ) from error
-    except LocalEntryNotFoundError as error:
-        raise ModelError(
-            f"The Hub cannot be reached and {place} is not in the cache. Check the network and try again, "
-            "or leave the model source out to use the bundled weights."
-        ) from error
-    except (HTTPError, OSError) as error:
-        if isinstance(error, HfHubHTTPError) and error.response.status_code == 401:
-            raise ModelError(
-                "The Hub does not accept your token. Log in again with 'hf auth login', or set HF_TOKEN to a valid one."
-            ) from error
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ModelError(
-            f"Downloading {place} failed: {reason} Try again; files that arrived whole are kept."
-        ) from error
-
-
-def _refuse_damaged_download(weights: Path, place: str) -> None:
-    """Drop weights that are not what the Hub announced from its cache, or every later try would find them there.
-
-    The cache names a large file by its sha256, but huggingface_hub compares only the length.
-    """
-    stored = weights.resolve()
-    is_sha256 = len(stored.name) == 64  # not so where the cache has no symbolic links
-    if is_sha256 and stored.is_file() and hashlib.sha256(stored.read_bytes()).hexdigest() != stored.name:
-        stored.unlink()
-        raise ModelError(f"The weights of {place} arrived damaged and were removed from the cache; try again.")

@@ -1,7 +1,11 @@
-"""Fixtures: a small HAM10000 made of noise, a small trained-by-nobody model folder, the real data if at hand."""
+"""Fixtures: a small HAM10000 made of noise, a small trained-by-nobody model folder, a Hub, the real data if at hand."""
 
 import csv
+import multiprocessing
 import os
+import re
+import shutil
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 # before huggingface_hub is imported, which reads it then: no test may reach the real Hub
@@ -12,14 +16,17 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from clients import PUSH, run_alone
+from hub import serve
 from PIL import Image
 
 from skin_lesion.classes import CODES
 from skin_lesion.model import load
-from train import loop
+from train import evaluate, loop
 from train.cache import load_images
-from train.data import COLUMNS
-from train.folder import save_model_folder
+from train.data import COLUMNS, read_ham10000
+from train.folder import save_model_folder, write_json
+from train.split import PARTS, RATIOS, fingerprint, split
 from train.start import build_model
 
 
@@ -73,6 +80,57 @@ def model_folder(tmp_path_factory) -> Path:
     torch.nn.init.normal_(model.classifier.weight, std=0.5)
     save_model_folder(model, folder, 224)
     return folder
+
+
+@pytest.fixture(scope="session")
+def evaluated(model_folder, dataset, tmp_path_factory) -> Path:
+    """A model folder with held-out figures, as after train.evaluate, and with what may stand beside them."""
+    folder = shutil.copytree(model_folder, tmp_path_factory.mktemp("evaluated") / "model")
+    parts = split(read_ham10000(dataset))
+    made = {"seed": 0, "ratios": RATIOS, "fingerprint": fingerprint(parts), "images": {p: len(parts[p]) for p in PARTS}}
+    options = {"init": "imagenet", "schedule": [[1, 32]], "batch": 8, "lr": 1e-3, "ema": 0.9, "smoothing": 0}
+    training = {"images": made["images"]["train"], "options": options | {"adjust": 1, "seed": 0}}
+    write_json(folder / "metrics.json", {"split": made, "training": training})
+    evaluate.evaluate(folder, dataset)
+    (folder / "decision.json").write_text("{}")
+    (folder / "figures").mkdir()
+    (folder / "figures/roc.png").write_bytes(b"png")
+    (folder / "checkpoint.pt").write_bytes(b"must stay at home")
+    (folder / "figures/.hidden").write_bytes(b"must stay at home")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def hub():
+    with serve() as hub:
+        yield hub
+
+
+@pytest.fixture(scope="session")
+def ours(hub, tmp_path_factory):
+    """Call a function of tests/clients.py in a process whose Hub is ours."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in hub.environment(tmp_path_factory.mktemp("home"), xet=True).items():
+                patch.setenv(name, value)
+            pool.submit(os.getpid).result()  # starts it, with these variables
+        yield lambda function, *args, **options: pool.submit(function, *args, **options).result(timeout=600)
+
+
+@pytest.fixture(scope="session", params=["lfs", "xet"])
+def transport(request) -> str:
+    """Both of the client's ways to send and fetch; xet is what a user's machine takes."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def published(hub, evaluated, transport, tmp_path_factory) -> tuple[str, str, str]:
+    """Pushed on the command line: (repository, commit, what was printed)."""
+    repo = f"user/{transport}"
+    arguments = [*PUSH, str(evaluated), "--repo", repo]
+    result = run_alone(hub, tmp_path_factory.mktemp("home"), arguments, xet=transport == "xet")
+    assert result.returncode == 0, result.stderr
+    return repo, re.search(r"revision: ([0-9a-f]{40})", result.stdout)[1], result.stdout
 
 
 @pytest.fixture(scope="session")

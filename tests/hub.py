@@ -14,7 +14,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -63,14 +63,46 @@ class Hub:
     blobs: dict[str, bytes] = field(default_factory=dict)  # sha256 -> content, of the large files
     xet: XetStore = field(default_factory=XetStore)
     log: list[str] = field(default_factory=list)  # "METHOD /path", with the Range asked for
-    cuts: list[int] = field(default_factory=list)  # of the next LFS answers send only so many bytes, then hang up
+    cuts: list[int] = field(default_factory=list)  # of the next large contents fetched, send only so many bytes
+    upload_cuts: list[int] = field(default_factory=list)  # of the next large contents sent, take only so many bytes
     failing: list[str] = field(default_factory=list)  # the next request whose path contains the first of these is a 500
-    served: dict[str, bytes] = field(default_factory=dict)  # path -> what a GET sends in place of the content
+    lost: list[str] = field(default_factory=list)  # likewise; what it asks for is done, but no answer comes
+    damage: Callable[[str, bytes], bytes] | None = None  # (path or hash, content) -> what is sent in its place
+
+    def behave(self) -> None:
+        """From now on, no more faults."""
+        for faults in (self.cuts, self.upload_cuts, self.failing, self.lost):
+            faults.clear()
+        self.damage = None
 
     def environment(self, home: Path, xet: bool = False) -> dict[str, str]:
         """The variables that lead a client process here and nowhere else; xet: on its default path, else LFS."""
         variables = {"HF_ENDPOINT": self.url, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0", "HF_TOKEN": WRITER}
         return variables | (SETTINGS if xet else {"HF_HUB_DISABLE_XET": "1"})
+
+    def head(self, repo: str, branch: str = "main") -> str:
+        return self.repos[repo].branches[branch]
+
+    def files(self, repo: str, branch: str = "main") -> dict[str, bytes]:
+        """What stands in a branch: path -> content."""
+        return self.repos[repo].commits[self.head(repo, branch)]
+
+    def send(self, content: bytes, status: int = 200, headers: dict | None = None, large: bool = True) -> Response:
+        cut = self.cuts.pop(0) if large and self.cuts else None
+        headers = {"Content-Length": str(len(content))} | (headers or {})
+        return StreamingResponse(_pieces(content, cut), status, headers)
+
+    async def receive(self, request: Request) -> bytes:
+        """The body of a large upload."""
+        if not self.upload_cuts:
+            return await request.body()
+        limit, body = self.upload_cuts.pop(0), b""
+        async for piece in request.stream():
+            body += piece
+            if len(body) >= limit:
+                hang_up(request)
+                raise Refused(400, "cut on request")  # nobody hears it
+        return body
 
     def repo(self, request: Request, write: bool = False) -> Repo:
         name = "{user}/{name}".format(**request.path_params)
@@ -85,6 +117,17 @@ class Hub:
         if sha not in repo.commits:
             raise Refused(404, f"Invalid rev id: {revision}", "RevisionNotFound")
         return sha
+
+
+async def _pieces(content: bytes, cut: int | None):
+    yield content[:cut]
+    if cut is not None:
+        raise ConnectionAbortedError("cut on request")  # the server then closes the connection
+
+
+def hang_up(request: Request) -> None:
+    """Close the connection without an answer: Starlette has no word for it, so ask the server below."""
+    request.receive.__self__.transport.abort()
 
 
 def token_of(request: Request) -> str | None:
@@ -179,7 +222,7 @@ async def lfs_batch(hub: Hub, request: Request) -> Response:
 
 
 async def lfs_put(hub: Hub, request: Request) -> Response:
-    content = await request.body()
+    content = await hub.receive(request)
     if hashlib.sha256(content).hexdigest() != request.path_params["oid"]:
         raise Refused(400, "The content does not have this oid")
     hub.blobs[request.path_params["oid"]] = content
@@ -227,20 +270,12 @@ async def resolve(hub: Hub, request: Request) -> Response:
             headers |= {"X-Xet-Hash": name, "X-Xet-Refresh-Route": f"{hub.url}{route}"}
     if request.method == "HEAD":
         return Response(headers=headers | {"Content-Length": str(len(content))})
-    content, status = hub.served.get(path, content), 200
+    content, status = hub.damage(path, content) if hub.damage else content, 200
     if asked := re.fullmatch(r"bytes=(\d+)-", request.headers.get("range", "")):
         start, status = int(asked[1]), 206
         headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
         content = content[start:]
-    headers["Content-Length"] = str(len(content))
-    cut = hub.cuts.pop(0) if hub.cuts and is_lfs(path) else None
-    return StreamingResponse(_send(content, cut), status, headers)
-
-
-async def _send(content: bytes, cut: int | None):
-    yield content[:cut]
-    if cut is not None:
-        raise ConnectionAbortedError("cut on request")  # the server then closes the connection
+    return hub.send(content, status, headers, large=is_lfs(path))
 
 
 ROUTES = {
@@ -270,9 +305,13 @@ def serve() -> Iterator[Hub]:
             if hub.failing and hub.failing[0] in request.url.path:
                 return Response(f"{hub.failing.pop(0)} fails on request", 500)
             try:
-                return await answer(hub, request)
+                response = await answer(hub, request)
             except Refused as refused:
                 return refused.response
+            if hub.lost and hub.lost[0] in request.url.path:
+                hub.lost.pop(0)
+                hang_up(request)
+            return response
 
         method, path = line.split()
         return Route(path, endpoint, methods=[method])

@@ -7,8 +7,8 @@ import torch
 from huggingface_hub import errors
 from safetensors.torch import load_file, save_file
 
+from skin_lesion import hub as hub_module
 from skin_lesion import load
-from skin_lesion import model as model_module
 from skin_lesion.classes import BY_CODE, CODES
 from skin_lesion.model import BUNDLED, ModelError
 
@@ -123,7 +123,7 @@ def test_hub_source_takes_the_snapshot_and_its_commit(copy, tmp_path, monkeypatc
         asked.update(repo=repo, revision=revision)
         return str(snapshot)
 
-    monkeypatch.setattr(model_module, "snapshot_download", download)
+    monkeypatch.setattr(hub_module, "snapshot_download", download)
     classifier = load("hf-hub:user/repo@v1.0")
     assert asked == {"repo": "user/repo", "revision": "v1.0"}
     assert (classifier.source, classifier.revision) == ("hf-hub:user/repo@v1.0", commit)
@@ -157,6 +157,6 @@ def test_hub_errors_say_what_to_do(error, message, monkeypatch):
     def fail(*args, **kwargs):
         raise error
 
-    monkeypatch.setattr(model_module, "snapshot_download", fail)
+    monkeypatch.setattr(hub_module, "snapshot_download", fail)
     with pytest.raises(ModelError, match=message):
         load("hf-hub:user/repo@v9")

@@ -1,0 +1,62 @@
+"""What the tests run against the Hub of tests/hub.py, as its clients, and what they get back.
+
+The real client reads HF_ENDPOINT when it is imported, so none of this runs in the tests' own process.
+"""
+
+import contextlib
+import io
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from unittest.mock import patch
+
+from hub import WRITER, Hub
+from huggingface_hub import constants
+
+from skin_lesion.model import ModelError, load
+from train import push
+
+ROOT = Path(__file__).parents[1]
+
+
+@contextlib.contextmanager
+def as_client(token: str | None, xet: bool) -> Iterator[None]:
+    """This process with a token, on the client's default way or on LFS, and too impatient to wait between tries."""
+    os.environ.pop("HF_TOKEN", None)
+    os.environ |= {"HF_TOKEN": token} if token else {}
+    with patch.object(constants, "HF_HUB_DISABLE_XET", not xet), patch("time.sleep", lambda seconds: None):
+        yield
+
+
+def forget() -> None:
+    """Empty the client's cache."""
+    shutil.rmtree(constants.HF_HUB_CACHE, ignore_errors=True)
+
+
+def run_push(arguments: list, token: str | None = WRITER, xet: bool = False) -> tuple[int, str]:
+    """Exit status and all that train.push prints. Anything it raises fails the test."""
+    with as_client(token, xet), contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(out):
+        status = push.main([str(argument) for argument in arguments])
+    return status, out.getvalue()
+
+
+def run_load(source: str, image=None, token: str | None = WRITER, xet: bool = False):
+    """(revision, probabilities, figures), or the text of the ModelError. Anything else fails the test."""
+    with as_client(token, xet):
+        try:
+            classifier = load(source)
+        except ModelError as error:
+            return str(error)
+    return classifier.revision, image and classifier.predict(image).probabilities, classifier.metrics
+
+
+def run_alone(hub: Hub, home: Path, code: list[str], xet: bool = False) -> subprocess.CompletedProcess:
+    """Python in a process of its own, as a user starts it."""
+    env = os.environ | hub.environment(home, xet)
+    return subprocess.run([sys.executable, *code], capture_output=True, text=True, env=env, cwd=home, timeout=600)
+
+
+PUSH = ["-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); from train.push import main; sys.exit(main())"]

@@ -1,0 +1,150 @@
+"""From the Hub with the real client, on both of its ways: what timm and our runtime load, and what they refuse."""
+
+import hashlib
+import json
+import re
+
+import pytest
+from clients import forget, run_alone, run_load
+from hub import Repo
+
+from skin_lesion.classes import CODES
+from skin_lesion.model import load
+
+DAMAGED = "is damaged and was removed from the cache: model.safetensors. Try again."
+
+
+def test_timm_alone_loads_it_byte_for_byte(hub, published, evaluated, transport, tmp_path):
+    repo, commit, _ = published
+    code = f"""
+import hashlib, json, sys, timm
+found = []
+for source in ("hf-hub:{repo}", "hf-hub:{repo}@{commit}"):
+    model = timm.create_model(source, pretrained=True)
+    state = sorted(model.state_dict().items())
+    digest = hashlib.sha256(b"".join(t.numpy().tobytes() for _, t in state)).hexdigest()
+    found.append([digest, list(model.pretrained_cfg["label_names"]), "skin_lesion" in sys.modules])
+print(json.dumps(found))
+"""
+    result = run_alone(hub, tmp_path, ["-c", code], xet=transport == "xet")
+    assert result.returncode == 0, result.stderr
+    here = sorted(load(f"local-dir:{evaluated}").model.state_dict().items())
+    digest = hashlib.sha256(b"".join(t.numpy().tobytes() for _, t in here)).hexdigest()
+    assert json.loads(result.stdout) == [[digest, list(CODES), False]] * 2
+    (pulled,) = tmp_path.glob("hub/models--user--*/snapshots/*/model.safetensors")
+    assert pulled.read_bytes() == (evaluated / "model.safetensors").read_bytes()
+    assert pulled.parent.name == commit
+
+
+@pytest.fixture
+def pull(ours, transport):
+    """load(source, ...) on one of the client's ways, with nothing in its cache at first."""
+    ours(forget)
+    return lambda source, *args: ours(run_load, source, *args, xet=transport == "xet")
+
+
+@pytest.fixture
+def served(hub, evaluated, published, request):
+    """A repository of a test's own: (name, its files). Its weights are those published, so that Xet knows them."""
+    name = "user/" + re.sub(r"\W+", "-", request.node.name)[-60:].strip("-")
+    content = {p: (evaluated / p).read_bytes() for p in ("config.json", "model.safetensors", "metrics.json")}
+    hub.repos[name] = Repo(private=False)
+    hub.repos[name].commit(content)
+    hub.log.clear()
+    yield name, content
+    hub.behave()
+
+
+def test_our_runtime_loads_the_commit_with_the_same_answers(hub, published, evaluated, pull, image, transport):
+    repo, commit, _ = published
+    hub.log.clear()
+    here = load(f"local-dir:{evaluated}")
+    assert pull(f"hf-hub:{repo}@{commit}", image) == (commit, here.predict(image).probabilities, here.metrics)
+    assert any("/cas/xorb/" in line for line in hub.log) == (transport == "xet")
+    assert pull(f"hf-hub:{repo}", image)[0] == commit  # from the cache, where it is checked once more
+
+
+def test_only_what_an_answer_needs_is_fetched(hub, served, pull):
+    name, content = served
+    others = {"decision.json": b"{}", "figures/roc.png": b"png", "figures/roc.json": b"[1]", "model.bin": b"pickle"}
+    hub.repos[name].commit(content | others)
+    pull(f"hf-hub:{name}")
+    fetched = {line.split("/")[-1] for line in hub.log if line.startswith("GET") and "/resolve/" in line}
+    assert fetched - {"model.safetensors"} == {"config.json", "metrics.json", "decision.json"}
+
+
+def test_a_repository_revision_or_token_that_is_not_there_is_named(served, pull):
+    assert "There is no model user/absent on the Hub" in pull("hf-hub:user/absent")
+    assert f"{served[0]} has no revision 'v9'" in pull(f"hf-hub:{served[0]}@v9")
+    assert "does not accept your token. Log in again" in pull(f"hf-hub:{served[0]}", None, "hf_wrong")
+
+
+def test_a_download_that_is_cut_goes_on(hub, served, pull, image, evaluated, transport):
+    hub.cuts[:] = [12_000_000]
+    revision, answers, _ = pull(f"hf-hub:{served[0]}", image)
+    assert answers == load(f"local-dir:{evaluated}").predict(image).probabilities and not hub.cuts
+    if transport == "lfs":  # the client writes in pieces of 10 MiB
+        assert [line.split()[-1] for line in hub.log if "bytes=" in line] == ["bytes=10485760-"]
+
+
+@pytest.mark.parametrize(
+    ("transport", "fault"),
+    [("lfs", "cut"), *(("xet", f) for f in ("cut", "/cas/xorb/", "/cas/v1/reconstructions/", "/xet-read-token/"))],
+    indirect=["transport"],
+)
+def test_a_download_that_breaks_off_leaves_nothing_behind_and_a_second_try_completes(hub, served, pull, fault):
+    tries = 6  # at most
+    hub.cuts[:] = [5_000_000] + [0] * (tries - 1) if fault == "cut" else []
+    hub.failing[:] = [fault] * tries if fault != "cut" else []
+    message = pull(f"hf-hub:{served[0]}")
+    assert message.startswith(f"Downloading {served[0]} failed: ") and message.endswith(
+        ". Try again; files that arrived whole are kept."
+    )
+    hub.behave()
+    assert pull(f"hf-hub:{served[0]}")[0] == hub.head(served[0])
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda whole: whole[:-100_000], {"lfs": "failed: Consistency check failed", "xet": "failed: Task error"}),
+        (lambda whole: whole[:-1_000_000] + bytes(1_000_000), {"lfs": DAMAGED, "xet": "failed: Task error"}),
+        (lambda whole: bytes(len(whole)), {"lfs": DAMAGED, "xet": "failed: Task error"}),
+        (
+            lambda whole: whole[:100_000] + bytes([whole[100_000] ^ 1]) + whole[100_001:],
+            {"lfs": DAMAGED, "xet": DAMAGED},
+        ),
+    ],
+    ids=["truncated", "end-zeroed", "all-zeroed", "one-bit"],
+)
+def test_weights_damaged_on_the_way_are_refused_and_fetched_anew_next_time(
+    hub, served, pull, transport, damage, message
+):
+    name, _ = served
+    hub.damage = lambda path, content: content if path.endswith(".json") else damage(content)
+    assert message[transport] in pull(f"hf-hub:{name}")
+    assert message[transport] in pull(f"hf-hub:{name}")
+    hub.damage = None
+    assert pull(f"hf-hub:{name}")[0] == hub.head(name)
+
+
+def test_a_small_file_damaged_on_the_way_is_fetched_anew_next_time_too(hub, served, pull):
+    hub.damage = lambda path, content: content.replace(b"akiec", b"AKIEC")
+    assert "is damaged and was removed from the cache: config.json" in pull(f"hf-hub:{served[0]}")
+    hub.damage = None
+    assert pull(f"hf-hub:{served[0]}")[0] == hub.head(served[0])
+
+
+def test_a_wrong_model_on_the_hub_is_refused_by_name(hub, served, pull):
+    name, content = served
+    config = json.loads(content["config.json"])
+    other = json.dumps(config | {"label_names": list(reversed(CODES))}).encode()
+    hub.repos[name].commit(content | {"config.json": other})
+    assert "names other classes, or in another order" in pull(f"hf-hub:{name}")
+    hub.repos[name].commit(content | {"model.safetensors": content["model.safetensors"][:-1000]})
+    assert "is damaged or incomplete" in pull(f"hf-hub:{name}")
+    zeroed = content["model.safetensors"][:-1000] + bytes(1000)
+    hub.repos[name].commit(content | {"model.safetensors": zeroed})
+    assert "the folder mixes two models" in pull(f"hf-hub:{name}")
+    hub.repos[name].commit({"metrics.json": content["metrics.json"]})
+    assert "lacks config.json" in pull(f"hf-hub:{name}")
