@@ -4,7 +4,6 @@ python app.py                                              # http://127.0.0.1:78
 SKIN_LESION_MODEL=hf-hub:USER/REPO@REVISION python app.py  # another model
 """
 
-import csv
 import logging
 import os
 from functools import partial
@@ -20,11 +19,12 @@ except ImportError:
 import gradio as gr
 
 import skin_lesion
+from skin_lesion.examples import FOLDER, Example, read_examples
 from skin_lesion.images import MAX_BYTES
 from skin_lesion.model import ModelError
 from skin_lesion.predict import Classifier
 from skin_lesion.texts import DISCLAIMER, INPUT_NOTE, PRIVACY
-from skin_lesion.ui import about_tab, api, classes_tab, gradcam_tab, predict_tab
+from skin_lesion.ui import about_tab, api, classes_tab, gallery, gradcam_tab, predict_tab
 from skin_lesion.ui.answer import answer, remap
 from skin_lesion.ui.theme import CSS, theme
 from skin_lesion.ui.upload import LesionImage
@@ -45,20 +45,20 @@ def load_model() -> tuple[Classifier, str]:
         return skin_lesion.load(), f"The model {source} could not be loaded; the bundled one answers instead."
 
 
-def examples() -> list[tuple[str, str]]:
-    """(path, label) of each bundled example, from credits.csv."""
-    with open(EXAMPLES / "credits.csv", newline="", encoding="utf-8") as file:
-        return [(str(EXAMPLES / row["file"]), row["class"]) for row in csv.DictReader(file)]
+def examples_for(classifier: Classifier) -> tuple[list[Example], str]:
+    """The examples that came with the model, else the bundled ones; and what the page says of them."""
+    if classifier.folder and (own := read_examples(classifier.folder / FOLDER)):
+        return own, gallery.FROM_MODEL
+    return read_examples(EXAMPLES), gallery.SYNTHETIC
 
 
 def build_demo(classifier: Classifier, fallback: str = "") -> gr.Blocks:
     """The whole page. fallback: why the bundled model stands in for the wanted one, else ""."""
 
     def pick(event: gr.SelectData) -> str:
-        """A click on an example: its path becomes the image, as if it had been uploaded."""
-        return bundled[event.index][0]
+        """A click on an example: the page's own copy becomes the image, as if it had been uploaded."""
+        return pictures.value[event.index]["image"]["path"]
 
-    bundled = examples()
     with gr.Blocks(title="Skin lesion classifier", analytics_enabled=False, delete_cache=(60, 300)) as demo:
         gr.HTML(
             f"<header><h1>Skin lesions under the dermatoscope</h1>"
@@ -78,19 +78,7 @@ def build_demo(classifier: Classifier, fallback: str = "") -> gr.Blocks:
                     alt_text="The image to classify",
                     elem_id="upload",
                 )
-                gr.HTML('<p class="small">Examples, all synthetic (made by this project). Click one:</p>')
-                gallery = gr.Gallery(
-                    bundled,
-                    label="Examples",
-                    show_label=False,
-                    columns=4,
-                    height="auto",
-                    object_fit="cover",
-                    allow_preview=False,
-                    interactive=False,
-                    buttons=[],
-                    elem_id="examples",
-                )
+                pictures = gallery.build(*examples_for(classifier))
             with gr.Column(scale=3, min_width=280), gr.Tabs():
                 with gr.Tab("Predict", id="predict"):
                     result = predict_tab.build()
@@ -102,7 +90,7 @@ def build_demo(classifier: Classifier, fallback: str = "") -> gr.Blocks:
                     about_tab.build(classifier)
         api.build(classifier, fallback)
 
-        gallery.select(pick, None, image, api_visibility="private")
+        pictures.select(pick, None, image, api_visibility="private")
         image.change(
             partial(answer, classifier),
             [image, cam.opacity],
@@ -139,7 +127,6 @@ LAUNCH: dict[str, Any] = {
     "css": CSS,
     "run_history": False,  # it would keep visitors' photographs of skin in their browsers
     "max_file_size": MAX_BYTES,
-    "allowed_paths": [str(EXAMPLES)],
     "footer_links": ["api", "gradio"],
 }
 

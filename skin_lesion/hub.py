@@ -1,24 +1,33 @@
 """Fetch a model folder from the Hugging Face Hub into its cache, whole or not at all."""
 
 import hashlib
+import logging
 import os
+from itertools import islice
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
+from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
     HTTPError,
     LocalEntryNotFoundError,
+    RemoteEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.hf_api import RepoFile
+
+from skin_lesion import examples
+from skin_lesion.classes import CODES
 
 CONFIG, WEIGHTS, METRICS = "config.json", "model.safetensors", "metrics.json"
 DECISION, OOD = "decision.json", "ood.safetensors"  # both, or neither in a folder that was never calibrated
 FILES = (CONFIG, WEIGHTS, METRICS, DECISION, OOD)  # what an answer needs; pictures of figures are for readers
 SOURCES = "local-dir:PATH, or hf-hub:USER/REPO with an optional @REVISION"
+
+log = logging.getLogger(__name__)
 
 
 class ModelError(RuntimeError):
@@ -57,15 +66,36 @@ def download(place: str) -> Path:
             raise ModelError(
                 "The Hub does not accept your token. Log in again with 'hf auth login', or set HF_TOKEN to a valid one."
             ) from error
-        reason = str(error).splitlines()[0].rstrip(". ") if str(error) else type(error).__name__
         raise ModelError(
-            f"Downloading {place} failed: {reason}. Try again; files that arrived whole are kept."
+            f"Downloading {place} failed: {_first_line(error)}. Try again; files that arrived whole are kept."
         ) from error
     if damaged := [name for name in FILES if (folder / name).is_file() and drop_if_damaged(folder / name)]:
         raise ModelError(
             f"What arrived of {place} is damaged and was removed from the cache: {', '.join(damaged)}. Try again."
         )
+    _fetch_examples(repo, folder)
     return folder
+
+
+def _fetch_examples(repo: str, folder: Path) -> None:
+    """Add a repository's examples to its folder in the cache, within their bounds.
+
+    The model answers without them, so a fault is a line in the log.
+    """
+    try:
+        listed = islice(HfApi().list_repo_tree(repo, examples.FOLDER, revision=folder.name), 1000)
+        small = {Path(f.path).name for f in listed if isinstance(f, RepoFile) and f.size <= examples.MAX_BYTES}
+        if examples.CREDITS not in small:
+            return  # uncredited, they would not be shown
+        images = sorted(filter(examples.NAME.fullmatch, small))[: examples.MAX_PER_CLASS * len(CODES)]
+        wanted = [f"{examples.FOLDER}/{name}" for name in (examples.CREDITS, *images)]
+        snapshot_download(repo, revision=folder.name, allow_patterns=wanted)
+        for path in filter(drop_if_damaged, (folder / name for name in wanted)):
+            log.warning("The example file %s of %s arrived damaged and is left out.", path.name, repo)
+    except RemoteEntryNotFoundError:
+        pass  # a model without examples
+    except (HTTPError, OSError, RuntimeError) as error:
+        log.warning("The examples of %s could not all be fetched: %s", repo, _first_line(error))
 
 
 def drop_if_damaged(path: Path) -> bool:
@@ -84,3 +114,7 @@ def drop_if_damaged(path: Path) -> bool:
         return False
     path.resolve().unlink()
     return True
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).split("\n")[0].rstrip(". ") or type(error).__name__

@@ -93,6 +93,7 @@ def _load_folder(folder: Path, source: str, revision: str | None = None) -> Clas
         revision=revision or digest,
         metrics=metrics,
         decision=_read_decision(folder, digest),
+        folder=folder,
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -63,6 +64,7 @@ class Classifier:
     revision: str
     metrics: dict[str, Any] = field(repr=False)  # metrics.json of the model folder; {} if it has none
     decision: Decision | None = field(default=None, repr=False)  # None: the folder was never calibrated
+    folder: Path | None = None  # the model folder, if it came from one
 
     def predict(self, image: ImageSource) -> Prediction:
         """Classify a path, the bytes of a file, an array or a PIL image.

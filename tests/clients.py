@@ -5,6 +5,7 @@ The real client reads HF_ENDPOINT when it is imported, so none of this runs in t
 
 import contextlib
 import io
+import logging
 import os
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ from unittest.mock import patch
 from hub import WRITER, Hub
 from huggingface_hub import constants
 
+from skin_lesion.examples import read_examples
 from skin_lesion.model import ModelError, load
 from train import push
 
@@ -29,6 +31,17 @@ def as_client(token: str | None, xet: bool) -> Iterator[None]:
     os.environ |= {"HF_TOKEN": token} if token else {}
     with patch.object(constants, "HF_HUB_DISABLE_XET", not xet), patch("time.sleep", lambda seconds: None):
         yield
+
+
+@contextlib.contextmanager
+def logged() -> Iterator[io.StringIO]:
+    """What the program writes into its log meanwhile."""
+    handler = logging.StreamHandler(io.StringIO())
+    logging.getLogger("skin_lesion").addHandler(handler)
+    try:
+        yield handler.stream
+    finally:
+        logging.getLogger("skin_lesion").removeHandler(handler)
 
 
 def forget() -> None:
@@ -51,6 +64,13 @@ def run_load(source: str, image=None, token: str | None = WRITER, xet: bool = Fa
         except ModelError as error:
             return str(error)
     return classifier.revision, image and classifier.predict(image).probabilities, classifier.metrics
+
+
+def run_examples(source: str, xet: bool = False) -> tuple[list[str], set[str], str]:
+    """Of the loaded model: examples that can be shown, files in its folder examples/, and the log."""
+    with as_client(WRITER, xet), logged() as log:
+        folder = load(source).folder / "examples"
+        return [e.path.name for e in read_examples(folder)], {p.name for p in folder.glob("*")}, log.getvalue()
 
 
 def run_alone(hub: Hub, home: Path, code: list[str], xet: bool = False) -> subprocess.CompletedProcess:

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from pathlib import Path
 
 # before huggingface_hub is imported, which reads it then: no test may reach the real Hub
@@ -117,20 +118,31 @@ def ours(hub, tmp_path_factory):
         yield lambda function, *args, **options: pool.submit(function, *args, **options).result(timeout=600)
 
 
-@pytest.fixture(scope="session", params=["lfs", "xet"])
+@pytest.fixture(params=["lfs", "xet"])
 def transport(request) -> str:
     """Both of the client's ways to send and fetch; xet is what a user's machine takes."""
     return request.param
 
 
 @pytest.fixture(scope="session")
-def published(hub, evaluated, transport, tmp_path_factory) -> tuple[str, str, str]:
-    """Pushed on the command line: (repository, commit, what was printed)."""
-    repo = f"user/{transport}"
-    arguments = [*PUSH, str(evaluated), "--repo", repo]
-    result = run_alone(hub, tmp_path_factory.mktemp("home"), arguments, xet=transport == "xet")
-    assert result.returncode == 0, result.stderr
-    return repo, re.search(r"revision: ([0-9a-f]{40})", result.stdout)[1], result.stdout
+def publish(hub, evaluated, tmp_path_factory):
+    """Push on the command line, once by each way: (repository, commit, what was printed, what the Hub was asked)."""
+
+    @cache
+    def publish(transport: str) -> tuple[str, str, str, list[str]]:
+        hub.log.clear()
+        arguments = [*PUSH, str(evaluated), "--repo", f"user/{transport}"]
+        result = run_alone(hub, tmp_path_factory.mktemp("home"), arguments, xet=transport == "xet")
+        assert result.returncode == 0, result.stderr
+        commit = re.search(r"revision: ([0-9a-f]{40})", result.stdout)[1]
+        return f"user/{transport}", commit, result.stdout, hub.log.copy()
+
+    return publish
+
+
+@pytest.fixture
+def published(publish, transport) -> tuple[str, str, str, list[str]]:
+    return publish(transport)
 
 
 @pytest.fixture(scope="session")

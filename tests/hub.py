@@ -31,7 +31,7 @@ WRITER, READER = "hf_writer", "hf_reader"  # the two tokens it knows; the second
 LFS_SUFFIXES = (".safetensors", ".jpg", ".png")
 
 
-@dataclass
+@dataclass(repr=False)  # a failing test would print megabytes
 class Repo:
     private: bool
     branches: dict[str, str] = field(default_factory=dict)  # branch -> commit
@@ -54,7 +54,7 @@ class Refused(Exception):
             self.response.headers["X-Error-Code"] = code
 
 
-@dataclass
+@dataclass(repr=False)
 class Hub:
     """The state that the tests look at and change while it serves."""
 
@@ -191,8 +191,13 @@ async def info(hub: Hub, request: Request) -> Response:
 
 async def tree(hub: Hub, request: Request) -> Response:
     repo = hub.repo(request)
+    files = repo.commits[hub.commit_of(request, repo)]
+    if folder := request.path_params.get("folder"):  # no deeper than this: as it was asked for
+        files = {path: content for path, content in files.items() if path.rpartition("/")[0] == folder}
+        if not files:
+            raise Refused(404, f"{folder} does not exist", "EntryNotFound")
     entries = []
-    for path, content in repo.commits[hub.commit_of(request, repo)].items():
+    for path, content in files.items():
         entry = {"type": "file", "path": path, "size": len(content), "oid": oid(path, content)}
         if is_lfs(path):
             entry["lfs"] = {"oid": oid(path, content), "size": len(content), "pointerSize": 130}
@@ -284,6 +289,7 @@ ROUTES = {
     "GET /api/models/{user}/{name}": info,
     "GET /api/models/{user}/{name}/revision/{revision}": info,
     "GET /api/models/{user}/{name}/tree/{revision}": tree,
+    "GET /api/models/{user}/{name}/tree/{revision}/{folder}": tree,
     "POST /api/models/{user}/{name}/preupload/{revision}": preupload,
     "POST /api/models/{user}/{name}/commit/{revision}": commit,
     "POST /{user}/{name}.git/info/lfs/objects/batch": lfs_batch,

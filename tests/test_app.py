@@ -202,4 +202,5 @@ def test_examples_are_credited_and_600_by_450():
 
 def test_the_shipped_model_names_the_class_of_every_example():
     classifier, _ = app.load_model()
-    assert {label: classifier.predict(path).code for path, label in app.examples()} == {c: c for c in CODES}
+    examples, _ = app.examples_for(classifier)
+    assert {e.code: classifier.predict(e.path).code for e in examples} == {c: c for c in CODES}

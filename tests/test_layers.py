@@ -43,7 +43,20 @@ def test_arrows(path):
 
 # Within the runtime an arrow points only to the left: classes first, the command line and the pages last.
 # Classifier stands beside Prediction in predict, so that classifier.predict needs no import in a circle.
-ORDER = "classes images texts tables decision predict hub model explain __init__ __main__".split()
+ORDER = [
+    "classes",
+    "images",
+    "examples",
+    "texts",
+    "tables",
+    "decision",
+    "predict",
+    "hub",
+    "model",
+    "explain",
+    "__init__",
+    "__main__",
+]
 
 
 @pytest.mark.parametrize("module", ORDER)

@@ -1,11 +1,12 @@
 """From the Hub with the real client, on both of its ways: what timm and our runtime load, and what they refuse."""
 
 import hashlib
+import io
 import json
 import re
 
 import pytest
-from clients import forget, run_alone, run_load
+from clients import forget, run_alone, run_examples, run_load
 from hub import Repo
 
 from skin_lesion.classes import CODES
@@ -15,7 +16,7 @@ DAMAGED = "is damaged and was removed from the cache: model.safetensors. Try aga
 
 
 def test_timm_alone_loads_it_byte_for_byte(hub, published, evaluated, transport, tmp_path):
-    repo, commit, _ = published
+    repo, commit, *_ = published
     code = f"""
 import hashlib, json, sys, timm
 found = []
@@ -56,7 +57,7 @@ def served(hub, evaluated, published, request):
 
 
 def test_our_runtime_loads_the_commit_with_the_same_answers(hub, published, evaluated, pull, image, transport):
-    repo, commit, _ = published
+    repo, commit, *_ = published
     hub.log.clear()
     here = load(f"local-dir:{evaluated}")
     assert pull(f"hf-hub:{repo}@{commit}", image) == (commit, here.predict(image).probabilities, here.metrics)
@@ -133,6 +134,68 @@ def test_a_small_file_damaged_on_the_way_is_fetched_anew_next_time_too(hub, serv
     assert "is damaged and was removed from the cache: config.json" in pull(f"hf-hub:{served[0]}")
     hub.damage = None
     assert pull(f"hf-hub:{served[0]}")[0] == hub.head(served[0])
+
+
+@pytest.fixture
+def with_examples(hub, served, image):
+    """`served` with seven sound examples, one a class, and what must not be fetched: (name, images by file name)."""
+    name, content = served
+    images = {f"{code}.png": png(image.rotate(turn)) for turn, code in enumerate(CODES)}
+    rows = "".join(f"{code}.png,{code},HAM10000,CC BY-NC 4.0,held out\n" for code in CODES)
+    others = {"huge.png": png(image) + bytes(2_000_000), "model.bin": b"pickle", "page.html": b"<p>", "sub/a.png": b""}
+    files = images | others | {"credits.csv": f"file,class,source,licence,note\n{rows}huge.png,mel,x,y,z\n".encode()}
+    hub.repos[name].commit(content | {f"examples/{file}": data for file, data in files.items()})
+    return name, images
+
+
+def png(image) -> bytes:
+    image.save(file := io.BytesIO(), "PNG")
+    return file.getvalue()
+
+
+@pytest.fixture
+def examples(ours, transport):
+    ours(forget)
+    return lambda source: ours(run_examples, source, xet=transport == "xet")
+
+
+def test_examples_come_with_the_model_but_nothing_large_or_strange_beside_them(with_examples, examples):
+    name, images = with_examples
+    shown, files, log = examples(f"hf-hub:{name}")
+    assert shown == list(images) and files == {*images, "credits.csv"}
+    assert re.fullmatch(r"The example 'huge.png' of .* is left out: .*No such file.*\n", log)
+
+
+def test_not_more_examples_are_fetched_than_can_be_shown(hub, with_examples, examples):
+    name, images = with_examples
+    many = {f"examples/{number:03}.png": images["mel.png"] for number in range(200)}
+    hub.repos[name].commit(hub.files(name) | many)
+    assert len(examples(f"hf-hub:{name}")[1]) == 28 + 1
+
+
+def test_examples_without_credits_are_not_even_fetched(hub, with_examples, examples):
+    name, _ = with_examples
+    hub.repos[name].commit({path: data for path, data in hub.files(name).items() if "credits" not in path})
+    assert examples(f"hf-hub:{name}") == ([], set(), "")
+
+
+@pytest.mark.parametrize("fault", ["/examples", "/examples/credits.csv", "/examples/df.png"])
+def test_a_model_is_loaded_without_the_examples_that_cannot_be_fetched(hub, with_examples, examples, fault):
+    name, images = with_examples
+    hub.failing[:] = [fault] * 12  # more often than the client tries
+    shown, _, log = examples(f"hf-hub:{name}")
+    assert "df.png" not in shown and f"The examples of {name} could not all be fetched: " in log
+    hub.behave()
+    assert examples(f"hf-hub:{name}")[0] == list(images)
+
+
+def test_an_example_damaged_on_the_way_is_left_out_and_fetched_anew_next_time(hub, with_examples, examples):
+    name, images = with_examples
+    hub.damage = lambda path, data: data[:-20] + bytes(20) if path == "examples/bkl.png" else data
+    shown, files, log = examples(f"hf-hub:{name}")
+    assert "bkl.png" not in shown and "The example file bkl.png of" in log
+    hub.damage = None
+    assert examples(f"hf-hub:{name}")[0] == list(images)
 
 
 def test_a_wrong_model_on_the_hub_is_refused_by_name(hub, served, pull):

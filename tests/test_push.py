@@ -21,19 +21,19 @@ ADDED = {"decision.json", "figures/roc.png"}
 
 
 def test_a_push_is_one_commit_of_the_model_and_nothing_else(hub, published, evaluated, transport):
-    repo, commit, out = published
+    repo, commit, out, asked = published
     first, second = hub.repos[repo].commits.values()  # the empty repository, and ours
     assert hub.repos[repo].branches == {"main": commit}
     assert set(second) - set(first) == BASIC | ADDED
     assert all(second[name] == (evaluated / name).read_bytes() for name in (BASIC | ADDED) - {"README.md"})
     assert f'skin_lesion.load("hf-hub:{repo}@{commit}")' in out
     assert f'timm.create_model("hf-hub:{repo}@{commit}", pretrained=True)' in out
-    sent = [line for line in hub.log if line.startswith(("PUT /lfs/", "POST /cas/v1/xorbs/"))]
-    assert any(("cas" in line) == (transport == "xet") for line in sent)
+    ways = {way for way in ("PUT /lfs/", "POST /cas/v1/xorbs/") if any(line.startswith(way) for line in asked)}
+    assert ways == {"PUT /lfs/" if transport == "lfs" else "POST /cas/v1/xorbs/"}
 
 
 def test_the_card_on_the_hub_shows_the_figures_of_metrics_json(hub, published, evaluated):
-    repo, commit, _ = published
+    repo, commit, *_ = published
     card = hub.repos[repo].commits[commit]["README.md"].decode()
     front = yaml.safe_load(card.split("---\n")[1])
     (model,) = front["model-index"]
@@ -107,7 +107,8 @@ def test_examples_are_held_out_credited_and_only_on_the_hub(hub, evaluated, data
         record = records[row["file"]]
         assert found[row["file"]] == record.path.read_bytes() and row["class"] == record.dx
         assert lesions[record.image_id] not in seen
-        assert record.image_id in row["source"] and "HAM10000" in row["source"] and row["licence"] == "CC BY-NC 4.0"
+        assert "HAM10000, (c) ViDIR Group" in row["source"] and row["licence"] == "CC BY-NC 4.0"
+        assert "held out of training" in row["note"]
     assert sorted(evaluated.rglob("*")) == before
 
 
@@ -127,7 +128,8 @@ def test_examples_are_held_out_credited_and_only_on_the_hub(hub, evaluated, data
         ),
         (["--repo", "user/there", "--private"], WRITER, "user/there exists already and is public"),
         (["--examples", "2"], WRITER, "add --data DIR, or set HAM10000_DIR"),
-        (["--examples", "-1"], WRITER, "--examples -1 is not a number of images from 0"),
+        (["--examples", "-1"], WRITER, "--examples -1 is not a number of images a class from 0 to 4"),
+        (["--examples", "5"], WRITER, "--examples 5 is not a number of images a class from 0 to 4"),
         (["--examples", "2", "--data", "/nowhere"], WRITER, "There is no folder /nowhere"),
     ],
 )

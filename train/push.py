@@ -25,6 +25,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import validate_repo_id
 
+from skin_lesion import examples
 from skin_lesion.classes import CODES
 from skin_lesion.model import CONFIG, METRICS, WEIGHTS, ModelError, load, read_metrics
 from train.card import model_card
@@ -38,6 +39,7 @@ FILES = (CONFIG, WEIGHTS, METRICS, PREDICTIONS, "decision.json", "ood.safetensor
 FOLDERS = ("figures", "examples")
 LICENCE = "CC BY-NC 4.0"
 WHOLE = "a push is one commit, so no half of it stands there."
+NOTE = "photograph of a patient's lesion, held out of training"
 CREDIT = "HAM10000, (c) ViDIR Group, Medical University of Vienna, https://doi.org/10.7910/DVN/DBW86T"
 
 Upload = dict[str, Path | bytes]  # path in the repository -> a file, or its content
@@ -73,6 +75,7 @@ def held_out_examples(folder: Path, data: Path, count: int) -> Upload:
 
     Raises:
         DataError, ModelError: the data cannot be read, or gives another split than the model's.
+        PushError: an image is larger than the app would show.
     """
     records = read_ham10000(data)
     lesions = merge_lesions(records)
@@ -86,9 +89,14 @@ def held_out_examples(folder: Path, data: Path, count: int) -> Upload:
     writer.writerow(["file", "class", "source", "licence", "note"])
     upload: Upload = {}
     for record in chosen:
-        writer.writerow([record.path.name, record.dx, f"{record.image_id}; {CREDIT}", LICENCE, "held out of training"])
-        upload[f"examples/{record.path.name}"] = record.path
-    return upload | {"examples/credits.csv": table.getvalue().encode()}
+        if size(record.path) > examples.MAX_BYTES:
+            raise PushError(
+                f"{record.path} has {size(record.path):,} bytes, and the app shows no example of more than "
+                f"{examples.MAX_BYTES:,}. HAM10000's own images are smaller: use those, or leave --examples out."
+            )
+        writer.writerow([record.path.name, record.dx, CREDIT, LICENCE, NOTE])
+        upload[f"{examples.FOLDER}/{record.path.name}"] = record.path
+    return upload | {f"{examples.FOLDER}/{examples.CREDITS}": table.getvalue().encode()}
 
 
 def push(upload: Upload, repo: str, private: bool, revision: str | None, create_pr: bool) -> CommitInfo:
@@ -150,8 +158,10 @@ def run(args: argparse.Namespace) -> None:
         validate_repo_id(args.repo)
     except HFValidationError as error:
         raise PushError(f"--repo {args.repo!r} is not a name that the Hub allows: {error}") from error
-    if args.examples < 0:
-        raise PushError(f"--examples {args.examples} is not a number of images from 0.")
+    if not 0 <= args.examples <= examples.MAX_PER_CLASS:
+        raise PushError(
+            f"--examples {args.examples} is not a number of images a class from 0 to {examples.MAX_PER_CLASS}."
+        )
     if args.examples and not args.data:
         raise PushError("--examples takes its images from HAM10000: add --data DIR, or set HAM10000_DIR.")
     upload = what_to_upload(args.model, args.repo)
@@ -188,7 +198,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     where.add_argument("--revision", metavar="BRANCH", help="an existing branch (default: main)")
     where.add_argument("--create-pr", action="store_true", help="open a pull request in place of a commit on main")
     add("--dry-run", action="store_true", help="list what would be uploaded; needs neither network nor token")
-    add("--examples", type=int, default=0, metavar="N", help="add N held-out images a class, with their credits")
+    shown = f"add N held-out images a class, at most {examples.MAX_PER_CLASS}, with their credits; the app shows them"
+    add("--examples", type=int, default=0, metavar="N", help=shown)
     add_data_argument(parser, required=False)
     return parser.parse_args(argv)
 

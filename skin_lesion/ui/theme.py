@@ -39,7 +39,9 @@ def _gradient() -> str:
 CSS = """
 .gradio-container { width: 100% !important; max-width: 1240px !important; margin: 0 auto !important; }
 #examples, #examples .grid-wrap { height: auto !important; min-height: 0 !important; }
-#examples .grid-container { grid-template-columns: repeat(4, minmax(0, 1fr)) !important; }
+#examples .grid-container { grid-template-columns: repeat(4, minmax(0, 1fr)) !important; height: auto !important;
+  grid-auto-rows: auto !important; align-content: start; }
+#credits { overflow-wrap: anywhere; }
 #examples .thumbnail-lg { width: 100% !important; height: auto !important; aspect-ratio: 1; }
 #head h1 { margin: 0 0 .15rem; font-size: 1.45rem; line-height: 1.25; }
 #head .notice { margin-top: .5rem; }
@@ -76,5 +78,6 @@ CSS = """
   .gradio-container .main { padding-inline: .6rem !important; }
   [role="tab"] { padding-inline: .55rem !important; font-size: .9rem !important; }
   .notice { font-size: .85rem; }
+  #examples .grid-wrap { max-height: 17rem; }  /* the answer stands below it */
 }
 """.replace("GRADIENT", _gradient())
