@@ -49,6 +49,11 @@ def forget() -> None:
     shutil.rmtree(constants.HF_HUB_CACHE, ignore_errors=True)
 
 
+def save_token(token: str | None) -> None:
+    """As 'hf auth login' does, or 'hf auth logout'."""
+    Path(constants.HF_TOKEN_PATH).write_text(token) if token else Path(constants.HF_TOKEN_PATH).unlink()
+
+
 def run_push(arguments: list, token: str | None = WRITER, xet: bool = False) -> tuple[int, str]:
     """Exit status and all that train.push prints. Anything it raises fails the test."""
     with as_client(token, xet), contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(out):

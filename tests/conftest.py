@@ -20,6 +20,7 @@ import torch
 from clients import PUSH, run_alone
 from hub import serve
 from PIL import Image
+from safetensors.torch import save_file
 
 from skin_lesion.classes import CODES
 from skin_lesion.model import load
@@ -94,10 +95,11 @@ def evaluated(model_folder, dataset, tmp_path_factory) -> Path:
     write_json(folder / "metrics.json", {"split": made, "training": training})
     evaluate.evaluate(folder, dataset)
     (folder / "decision.json").write_text("{}")
+    save_file({"mean": torch.zeros(7)}, folder / "ood.safetensors")
     (folder / "figures").mkdir()
     (folder / "figures/roc.png").write_bytes(b"png")
-    (folder / "checkpoint.pt").write_bytes(b"must stay at home")
-    (folder / "figures/.hidden").write_bytes(b"must stay at home")
+    for name in ("checkpoint.pt", "pytorch_model.bin", "log.txt", "figures/.hidden", "figures/roc.bin"):
+        (folder / name).write_bytes(b"must stay at home")
     return folder
 
 

@@ -64,7 +64,7 @@ class Hub:
     xet: XetStore = field(default_factory=XetStore)
     log: list[str] = field(default_factory=list)  # "METHOD /path", with the Range asked for
     cuts: list[int] = field(default_factory=list)  # of the next large contents fetched, send only so many bytes
-    upload_cuts: list[int] = field(default_factory=list)  # of the next large contents sent, take only so many bytes
+    upload_cuts: list[int] = field(default_factory=list)  # the next upload of so many bytes is cut there
     failing: list[str] = field(default_factory=list)  # the next request whose path contains the first of these is a 500
     lost: list[str] = field(default_factory=list)  # likewise; what it asks for is done, but no answer comes
     damage: Callable[[str, bytes], bytes] | None = None  # (path or hash, content) -> what is sent in its place
@@ -94,12 +94,11 @@ class Hub:
 
     async def receive(self, request: Request) -> bytes:
         """The body of a large upload."""
-        if not self.upload_cuts:
-            return await request.body()
-        limit, body = self.upload_cuts.pop(0), b""
+        body = b""
         async for piece in request.stream():
             body += piece
-            if len(body) >= limit:
+            if self.upload_cuts and len(body) >= self.upload_cuts[0]:
+                self.upload_cuts.pop(0)
                 hang_up(request)
                 raise Refused(400, "cut on request")  # nobody hears it
         return body
@@ -206,6 +205,14 @@ async def tree(hub: Hub, request: Request) -> Response:
     return JSONResponse(entries)
 
 
+async def branch(hub: Hub, request: Request) -> Response:
+    repo, name = hub.repo(request, write=True), request.path_params["branch"]
+    if name in repo.branches:
+        raise Refused(409, "Reference already exists")
+    repo.branches[name] = repo.branches["main"]
+    return Response(status_code=201)
+
+
 async def preupload(hub: Hub, request: Request) -> Response:
     repo = hub.repo(request, write=True)
     present = repo.commits[hub.commit_of(request, repo)]
@@ -221,8 +228,8 @@ async def lfs_batch(hub: Hub, request: Request) -> Response:
     hub.repo(request, write=True)
     objects = (await request.json())["objects"]
     for wanted in [o for o in objects if o["oid"] not in hub.blobs]:
-        wanted["actions"] = {"upload": {"href": f"{hub.url}/lfs/{wanted['oid']}"}}
-        wanted["actions"]["verify"] = {"href": f"{hub.url}/lfs/{wanted['oid']}/verify"}
+        wanted["actions"] = {"upload": {"href": f"{hub.url}/store/{wanted['oid']}"}}
+        wanted["actions"]["verify"] = {"href": f"{hub.url}/store/{wanted['oid']}/verify"}
     return JSONResponse({"transfer": "basic", "objects": objects})
 
 
@@ -290,11 +297,12 @@ ROUTES = {
     "GET /api/models/{user}/{name}/revision/{revision}": info,
     "GET /api/models/{user}/{name}/tree/{revision}": tree,
     "GET /api/models/{user}/{name}/tree/{revision}/{folder}": tree,
+    "POST /api/models/{user}/{name}/branch/{branch}": branch,
     "POST /api/models/{user}/{name}/preupload/{revision}": preupload,
     "POST /api/models/{user}/{name}/commit/{revision}": commit,
     "POST /{user}/{name}.git/info/lfs/objects/batch": lfs_batch,
-    "PUT /lfs/{oid}": lfs_put,
-    "POST /lfs/{oid}/verify": lfs_verify,
+    "PUT /store/{oid}": lfs_put,
+    "POST /store/{oid}/verify": lfs_verify,
     "GET /{user}/{name}/resolve/{revision}/{path:path}": resolve,  # HEAD as well
     **XET_ROUTES,
 }

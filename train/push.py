@@ -5,13 +5,17 @@
     python -m train.push runs/model --repo USER/NAME --examples 2 --data HAM10000
 
 Needs a token that may write, where huggingface_hub looks for it: `hf auth login`, or HF_TOKEN.
-The commit also removes files of an earlier push that this model lacks, so that no two models mix.
+Only the files of a model go, its weights as safetensors; checkpoints and whatever else lies beside them stay.
+The repository is created if need be, and so is the branch, from main. All goes in one commit: if the upload breaks
+off, nothing of it can be seen on the Hub, and a second try need not send again what had arrived. The commit also
+removes files of an earlier push that this model lacks, so that no two models mix.
 Nothing is written into the model folder or the repository of this code.
 """
 
 import argparse
 import csv
 import io
+import re
 import sys
 from pathlib import Path
 
@@ -24,10 +28,11 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from huggingface_hub.utils import validate_repo_id
+from safetensors import SafetensorError, safe_open
 
-from skin_lesion import examples
+from skin_lesion import examples, hub
 from skin_lesion.classes import CODES
-from skin_lesion.model import CONFIG, METRICS, WEIGHTS, ModelError, load, read_metrics
+from skin_lesion.model import METRICS, ModelError, load, read_metrics
 from train.card import model_card
 from train.data import DataError, Record, add_data_argument, read_ham10000
 from train.evaluate import part_of_training_split
@@ -35,8 +40,9 @@ from train.folder import PREDICTIONS
 from train.split import merge_lesions
 
 CARD = "README.md"
-FILES = (CONFIG, WEIGHTS, METRICS, PREDICTIONS, "decision.json", "ood.safetensors")
-FOLDERS = ("figures", "examples")
+FILES = (*hub.FILES, PREDICTIONS, f"{examples.FOLDER}/{examples.CREDITS}")
+PICTURES = ("figures", examples.FOLDER)
+BRANCH = re.compile(r"(?!refs/|[0-9a-f]{40}$)\w[\w-]*([./][\w-]+)*", re.ASCII)
 LICENCE = "CC BY-NC 4.0"
 WHOLE = "a push is one commit, so no half of it stands there."
 NOTE = "photograph of a patient's lesion, held out of training"
@@ -49,8 +55,14 @@ class PushError(RuntimeError):
     """The model cannot be published; the message says why and what to do."""
 
 
+def is_part(path: str) -> bool:
+    """Whether a file belongs to a published model, by its path in the folder; its card is made anew."""
+    folder, _, name = path.rpartition("/")
+    return path in FILES or (folder in PICTURES and bool(examples.NAME.fullmatch(name)))
+
+
 def what_to_upload(folder: Path, repo: str) -> Upload:
-    """The files of a model folder, in order, with the card of this repository.
+    """The files of a model folder, with the card of this repository.
 
     Raises:
         ModelError: the folder does not load, or has no held-out figures.
@@ -62,12 +74,18 @@ def what_to_upload(folder: Path, repo: str) -> Upload:
             f"{folder / METRICS} has no held-out figures, and without them nobody can judge the model: "
             f"run python -m train.evaluate {folder} --data HAM10000 first."
         )
-    upload: Upload = {name: folder / name for name in FILES if (folder / name).is_file()}
-    upload[CARD] = model_card(metrics, repo).encode()
-    for path in sorted(p for name in FOLDERS for p in (folder / name).rglob("*")):
-        if path.is_file() and not path.name.startswith("."):
-            upload[path.relative_to(folder).as_posix()] = path
-    return upload
+    there = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    upload: Upload = {name: path for name, path in there.items() if is_part(name)}
+    for path in (there[name] for name in upload if name.endswith(".safetensors")):
+        try:
+            with safe_open(path, framework="pt"):
+                pass
+        except SafetensorError as error:  # a pickle under this name could run code at whoever loads it
+            raise ModelError(f"{path} is not a safetensors file ({error}); make it again.") from error
+    if left_out := sorted(set(there) - set(upload) - {CARD}):
+        more = f" and {len(left_out) - 8} more" if len(left_out) > 8 else ""
+        print(f"not part of a model, stays here: {', '.join(left_out[:8])}{more}")
+    return upload | {CARD: model_card(metrics, repo).encode()}
 
 
 def held_out_examples(folder: Path, data: Path, count: int) -> Upload:
@@ -107,9 +125,10 @@ def push(upload: Upload, repo: str, private: bool, revision: str | None, create_
     api.create_repo(repo, private=private or None, exist_ok=True)
     if private and not api.model_info(repo).private:
         raise PushError(f"{repo} exists already and is public. Make it private in its settings, or drop --private.")
-    there = api.list_repo_files(repo, revision=revision)
+    if revision:
+        create_branch(api, repo, revision)
     # examples too: this model may have been trained on what an earlier one held out
-    stale = [p for p in there if (p in FILES or p.split("/")[0] in FOLDERS) and p not in upload]
+    stale = [p for p in api.list_repo_files(repo, revision=revision) if is_part(p) and p not in upload]
     # not upload_folder: it may split a large folder into several commits
     return api.create_commit(
         repo,
@@ -123,14 +142,18 @@ def push(upload: Upload, repo: str, private: bool, revision: str | None, create_
     )
 
 
-def next_step(error: Exception, repo: str, revision: str | None) -> str:
+def create_branch(api: HfApi, repo: str, branch: str) -> None:
+    """From main, if it does not exist: as 'hf upload --revision' does."""
+    try:
+        api.model_info(repo, revision=branch)
+    except RevisionNotFoundError:
+        api.create_branch(repo, branch=branch, exist_ok=True)
+        print(f"created the branch {branch} of {repo}, from main")
+
+
+def next_step(error: Exception, repo: str) -> str:
     """One sentence or two for what huggingface_hub raised: what is wrong, and what to do."""
     status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
-    if isinstance(error, RevisionNotFoundError):
-        return (
-            f"{repo} has no branch {revision!r}. Create it with 'hf repos branch create {repo} {revision}', "
-            "or leave --revision out to push to its main branch."
-        )
     if status == 401:
         return "The Hub does not accept your token. Log in again with 'hf auth login', or set HF_TOKEN to a valid one."
     if status == 403:
@@ -140,10 +163,11 @@ def next_step(error: Exception, repo: str, revision: str | None) -> str:
         )
     if isinstance(error, RepositoryNotFoundError):
         return f"There is no model {repo} on the Hub that your token may see. Check --repo and the token."
-    reason = " ".join(str(error.__cause__ or error).split())[:300] or type(error).__name__
+    said = re.sub(r"For more information check: \S+", "", str(error.__cause__ or error))  # a page on HTTP
+    reason = " ".join(said.split())[:300].rstrip(". ") or type(error).__name__
     if status is None and isinstance(error, (HTTPError, ConnectionError)):
-        return f"The Hub cannot be reached ({reason}). Check the network and run this again; {WHOLE}"
-    return f"The Hub refused or broke off the upload: {reason} Run this again; {WHOLE}"
+        return f"The Hub cannot be reached or broke off ({reason}). Check the network and run this again; {WHOLE}"
+    return f"The Hub refused or broke off the upload ({reason}). Run this again; {WHOLE}"
 
 
 def size(source: Path | bytes) -> int:
@@ -158,6 +182,11 @@ def run(args: argparse.Namespace) -> None:
         validate_repo_id(args.repo)
     except HFValidationError as error:
         raise PushError(f"--repo {args.repo!r} is not a name that the Hub allows: {error}") from error
+    if args.revision is not None and not BRANCH.fullmatch(args.revision):
+        raise PushError(
+            f"--revision {args.revision!r} is not the name of a branch, such as dev or v1.1: letters, digits, _ and -, "
+            "with single . and / between them; no commit, no refs/. To propose a change use --create-pr."
+        )
     if not 0 <= args.examples <= examples.MAX_PER_CLASS:
         raise PushError(
             f"--examples {args.examples} is not a number of images a class from 0 to {examples.MAX_PER_CLASS}."
@@ -166,7 +195,7 @@ def run(args: argparse.Namespace) -> None:
         raise PushError("--examples takes its images from HAM10000: add --data DIR, or set HAM10000_DIR.")
     upload = what_to_upload(args.model, args.repo)
     if args.examples:
-        upload = {path: source for path, source in upload.items() if not path.startswith("examples/")}
+        upload = {path: source for path, source in upload.items() if not path.startswith(f"{examples.FOLDER}/")}
         upload |= held_out_examples(args.model, args.data, args.examples)
     for path, source in upload.items():
         print(f"{size(source):12,} bytes  {path}")
@@ -179,7 +208,7 @@ def run(args: argparse.Namespace) -> None:
     except (HTTPError, OSError, ValueError, RuntimeError) as error:
         if isinstance(error, PushError):
             raise
-        raise PushError(next_step(error, args.repo, args.revision)) from error
+        raise PushError(next_step(error, args.repo)) from error
     print(f"pushed: {total}, {commit.pr_url or commit.commit_url}")
     print(f"revision: {commit.oid}")
     print(f'load it:  skin_lesion.load("hf-hub:{args.repo}@{commit.oid}")')
@@ -195,7 +224,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--repo", required=True, metavar="USER/NAME", help="created if it does not exist")
     add("--private", action="store_true", help="create it private")
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--revision", metavar="BRANCH", help="an existing branch (default: main)")
+    where.add_argument("--revision", metavar="BRANCH", help="created from main if it is new (default: main)")
     where.add_argument("--create-pr", action="store_true", help="open a pull request in place of a commit on main")
     add("--dry-run", action="store_true", help="list what would be uploaded; needs neither network nor token")
     shown = f"add N held-out images a class, at most {examples.MAX_PER_CLASS}, with their credits; the app shows them"
