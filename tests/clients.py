@@ -7,9 +7,12 @@ import contextlib
 import io
 import logging
 import os
+import re
+import runpy
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import patch
@@ -76,6 +79,39 @@ def run_examples(source: str, xet: bool = False) -> tuple[list[str], set[str], s
     with as_client(WRITER, xet), logged() as log:
         folder = load(source).folder / "examples"
         return [e.path.name for e in read_examples(folder)], {p.name for p in folder.glob("*")}, log.getvalue()
+
+
+def run_app(model: str, fallback: str = "", token: str | None = WRITER) -> tuple[str, str, str]:
+    """Run app.py up to its launch: (why it ended, the texts of its page, its log)."""
+    variables = {"SKIN_LESION_MODEL": model, "SKIN_LESION_FALLBACK": fallback}
+    with as_client(token, xet=True), patch.dict(os.environ, variables), logged() as log:
+        try:
+            demo = runpy.run_path(str(ROOT / "app.py"), run_name="app")["demo"]
+        except SystemExit as end:
+            return str(end.code), "", log.getvalue()
+    return "", " ".join(str(getattr(block, "value", "")) for block in demo.blocks.values()), log.getvalue()
+
+
+@contextlib.contextmanager
+def started(hub: Hub, home: Path, xet: bool = False, **variables: str) -> Iterator[tuple[str, str]]:
+    """app.py in a process of its own, as a Space starts it: (its URL, what it wrote so far), or ("", all it wrote)."""
+    (home / "tmp").mkdir(exist_ok=True)  # its own, so that the Hub's cache does not lie in it, from which gradio serves
+    own = {"PYTHONUNBUFFERED": "1", "TMPDIR": str(home / "tmp")}
+    env = os.environ | hub.environment(home, xet) | own | variables
+    command = [sys.executable, str(ROOT / "app.py")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env) as process:
+        too_long = threading.Timer(300, process.kill)
+        too_long.start()
+        written, url = "", None
+        for line in process.stdout:
+            written += line
+            if url := re.search(r"Running on local URL: +(http\S+)", line):
+                break
+        try:
+            yield (url[1], written) if url else ("", f"{written}exit status {process.wait()}")
+        finally:
+            too_long.cancel()
+            process.terminate()
 
 
 def run_alone(hub: Hub, home: Path, code: list[str], xet: bool = False) -> subprocess.CompletedProcess:

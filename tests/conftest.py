@@ -11,14 +11,15 @@ from pathlib import Path
 
 # before huggingface_hub is imported, which reads it then: no test may reach the real Hub
 os.environ["HF_HUB_OFFLINE"] = "1"
-os.environ.pop("SKIN_LESION_MODEL", None)  # a developer's own model is not under test
+for name in ("SKIN_LESION_MODEL", "SKIN_LESION_FALLBACK"):
+    os.environ.pop(name, None)  # a developer's own model is not under test
 
 import numpy as np
 import pytest
 import tiny
 import torch
 from clients import PUSH, run_alone
-from hub import serve
+from hub import Repo, serve
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -145,6 +146,18 @@ def publish(hub, evaluated, tmp_path_factory):
 @pytest.fixture
 def published(publish, transport) -> tuple[str, str, str, list[str]]:
     return publish(transport)
+
+
+@pytest.fixture
+def served(hub, evaluated, published, request):
+    """A repository of a test's own: (name, its files). Its weights are those published, so that Xet knows them."""
+    name = "user/" + re.sub(r"\W+", "-", request.node.name)[-60:].strip("-")
+    content = {p: (evaluated / p).read_bytes() for p in ("config.json", "model.safetensors", "metrics.json")}
+    hub.repos[name] = Repo(private=False)
+    hub.repos[name].commit(content)
+    hub.log.clear()
+    yield name, content
+    hub.behave()
 
 
 @pytest.fixture(scope="session")

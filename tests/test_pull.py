@@ -7,7 +7,6 @@ import re
 
 import pytest
 from clients import forget, run_alone, run_examples, run_load
-from hub import Repo
 
 from skin_lesion.classes import CODES
 from skin_lesion.model import load
@@ -42,18 +41,6 @@ def pull(ours, transport):
     """load(source, ...) on one of the client's ways, with nothing in its cache at first."""
     ours(forget)
     return lambda source, *args: ours(run_load, source, *args, xet=transport == "xet")
-
-
-@pytest.fixture
-def served(hub, evaluated, published, request):
-    """A repository of a test's own: (name, its files). Its weights are those published, so that Xet knows them."""
-    name = "user/" + re.sub(r"\W+", "-", request.node.name)[-60:].strip("-")
-    content = {p: (evaluated / p).read_bytes() for p in ("config.json", "model.safetensors", "metrics.json")}
-    hub.repos[name] = Repo(private=False)
-    hub.repos[name].commit(content)
-    hub.log.clear()
-    yield name, content
-    hub.behave()
 
 
 def test_our_runtime_loads_the_commit_with_the_same_answers(hub, published, evaluated, pull, image, transport):
