@@ -1,11 +1,13 @@
 """The demo: EfficientNet_B0 on HAM10000, with Grad-CAM. Research and education only.
 
 python app.py                                              # http://127.0.0.1:7860
-SKIN_LESION_MODEL=hf-hub:USER/REPO@REVISION python app.py  # another model
+SKIN_LESION_MODEL=hf-hub:USER/REPO@REVISION python app.py  # another model, or an end with the reason
+SKIN_LESION_FALLBACK=bundled                               # beside it: then the bundled model stands in, visibly
 """
 
 import logging
 import os
+import sys
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -34,13 +36,22 @@ log = logging.getLogger("skin_lesion")
 
 
 def load_model() -> tuple[Classifier, str]:
-    """The model of SKIN_LESION_MODEL, or the bundled one with the reason why it had to stand in."""
-    source = os.environ.get("SKIN_LESION_MODEL") or None
+    """The model of SKIN_LESION_MODEL; or, if SKIN_LESION_FALLBACK allows it, the bundled one with the reason why.
+
+    Raises:
+        ModelError: the model cannot be loaded, and nothing says that another may answer in its name.
+    """
+    source, fallback = os.environ.get("SKIN_LESION_MODEL") or None, os.environ.get("SKIN_LESION_FALLBACK") or None
+    if fallback not in (None, "bundled"):
+        raise ModelError(f"SKIN_LESION_FALLBACK={fallback!r} is unknown: use 'bundled', or leave it unset.")
     try:
         return skin_lesion.load(source), ""
     except ModelError as error:
         if source is None:
             raise
+        if fallback is None:
+            hint = "To let the bundled model answer in such a case, set SKIN_LESION_FALLBACK=bundled."
+            raise ModelError(f"SKIN_LESION_MODEL={source}: {error} {hint}") from error
         log.warning("SKIN_LESION_MODEL=%s: %s The bundled model is used instead.", source, error)
         return skin_lesion.load(), f"The model {source} could not be loaded; the bundled one answers instead."
 
@@ -120,7 +131,10 @@ if spaces is not None:
         """
 
 
-demo = build_demo(*load_model())
+try:
+    demo = build_demo(*load_model())
+except ModelError as error:
+    sys.exit(f"app.py: {error}")
 
 LAUNCH: dict[str, Any] = {
     "theme": theme(),

@@ -15,6 +15,7 @@ from PIL import Image
 import app
 from skin_lesion.classes import BY_CODE, CODES
 from skin_lesion.explain import gradcam
+from skin_lesion.model import ModelError
 from skin_lesion.texts import DISCLAIMER
 from skin_lesion.ui import answer, classes_tab, predict_tab
 from skin_lesion.ui.about_tab import about_markdown
@@ -159,8 +160,11 @@ def test_class_page_and_about_page_are_generated(classifier):
     assert f"{figures['value']:.3f} ({figures['low']:.3f}–{figures['high']:.3f})" in about_markdown(bundled)
 
 
-def test_a_model_that_cannot_be_loaded_is_replaced_visibly(monkeypatch, caplog):
+def test_a_model_that_cannot_be_loaded_is_replaced_visibly_and_only_on_request(monkeypatch, caplog):
     monkeypatch.setenv("SKIN_LESION_MODEL", "local-dir:/nowhere")
+    with pytest.raises(ModelError, match="no model folder /nowhere.*set SKIN_LESION_FALLBACK=bundled"):
+        app.load_model()
+    monkeypatch.setenv("SKIN_LESION_FALLBACK", "bundled")
     with caplog.at_level(logging.WARNING):
         classifier, fallback = app.load_model()
     assert classifier.source == "bundled"

@@ -4,9 +4,9 @@ import json
 from urllib.request import Request, urlopen
 
 import pytest
-from clients import run_push, started
+from clients import forget, run_app, run_push, started
 from gradio_client import Client, handle_file
-from hub import READER
+from hub import READER, Hub
 
 from skin_lesion.classes import CODES
 from skin_lesion.model import load
@@ -62,3 +62,58 @@ def test_a_space_runs_the_private_model_that_was_pushed(hub, evaluated, dataset,
             with urlopen(f"{url}/gradio_api/file={example['image']['path']}") as response:
                 assert response.read() == pictures[example["image"]["orig_name"]]
         assert click(url, config, components["examples"], 4)["orig_name"] == shown[4]["image"]["orig_name"]
+
+
+WRONG = {  # fault -> (place, token, message)
+    "token": ("{name}", "hf_wrong", "The Hub does not accept your token. Log in again"),
+    "repository": ("user/absent", READER, "There is no model user/absent on the Hub"),
+    "revision": ("{name}@v9", READER, "has no revision 'v9'"),
+    "Hub": ("{name}", READER, "The Hub cannot be reached and"),
+    "weights": ("{name}", READER, "is damaged and was removed from the cache: model.safetensors"),
+    "classes": ("{name}", READER, "names other classes, or in another order"),
+    "source": (None, READER, "Unknown model source 'user/lesions': use local-dir:PATH, or hf-hub:USER/REPO"),
+}
+
+
+@pytest.mark.parametrize("transport", ["xet"], indirect=True)
+@pytest.mark.parametrize("fault", WRONG)
+def test_another_model_answers_only_where_that_is_allowed_and_then_visibly(hub, served, ours, transport, fault):
+    name, content = served
+    place, token, message = WRONG[fault]
+    source = f"hf-hub:{place.format(name=name)}" if place else "user/lesions"
+    hub.failing[:] = ["/revision/"] * 20 if fault == "Hub" else []
+    if fault == "weights":
+        hub.damage = lambda path, data: data if "." in path else data[:-20_000] + b"\1" + data[-19_999:]
+    if fault == "classes":
+        other = json.loads(content["config.json"]) | {"label_names": list(reversed(CODES))}
+        hub.repos[name].commit(content | {"config.json": json.dumps(other).encode()})
+    ours(forget)
+    end, page, log = ours(run_app, source, token=token)
+    assert end.startswith(f"app.py: SKIN_LESION_MODEL={source}: ") and message in end and not page
+    assert end.endswith("To let the bundled model answer in such a case, set SKIN_LESION_FALLBACK=bundled.")
+
+    end, page, log = ours(run_app, source, "bundled", token=token)
+    assert not end and message in log and "The bundled model is used instead." in log
+    assert f"The model {source} could not be loaded; the bundled one answers instead." in page
+    assert "Model: `bundled`" in page and "all synthetic" in page
+
+
+def test_a_model_that_is_there_needs_no_other_and_a_wrong_wish_is_refused(evaluated, ours):
+    end, page, log = ours(run_app, f"local-dir:{evaluated}", "bundled")
+    assert not end and not log and f"Model: `local-dir:{evaluated}`" in page and "answers instead" not in page
+    end, *_ = ours(run_app, f"local-dir:{evaluated}", "yes")
+    assert end == "app.py: SKIN_LESION_FALLBACK='yes' is unknown: use 'bundled', or leave it unset."
+
+
+def test_without_a_network_the_app_ends_in_one_sentence_or_serves_the_bundled_model(tmp_path, picture):
+    nowhere, model = Hub(url="http://127.0.0.1:9"), "hf-hub:user/lesions"
+    with started(nowhere, tmp_path, SKIN_LESION_MODEL=model) as (url, written):
+        assert not url and "Traceback" not in written
+        *_, last, status = written.splitlines()
+        assert last.startswith(f"app.py: SKIN_LESION_MODEL={model}: The Hub cannot be reached")
+        assert status == "exit status 1"
+    with started(nowhere, tmp_path, SKIN_LESION_MODEL=model, SKIN_LESION_FALLBACK="bundled") as (url, written):
+        assert f"SKIN_LESION_MODEL={model}: The Hub cannot be reached" in written and "Traceback" not in written
+        client = Client(url, verbose=False)
+        assert f"The model {model} could not be loaded" in client.predict(api_name="/model")["fallback"]
+        assert client.predict(handle_file(picture), api_name="/predict")["model"]["source"] == "bundled"
