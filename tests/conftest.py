@@ -21,14 +21,15 @@ import torch
 from clients import PUSH, run_alone
 from hub import Repo, serve
 from PIL import Image
-from safetensors.torch import save_file
 
 from skin_lesion.classes import CODES
+from skin_lesion.hub import FILES
 from skin_lesion.model import load
-from train import evaluate, loop
+from train import calibrate, evaluate, loop
 from train.cache import load_images
 from train.data import COLUMNS, read_ham10000
 from train.folder import save_model_folder, write_json
+from train.foreign import foreign_images
 from train.split import PARTS, RATIOS, fingerprint, split
 from train.start import build_model
 
@@ -87,18 +88,18 @@ def model_folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def evaluated(model_folder, dataset, tmp_path_factory) -> Path:
-    """A model folder with held-out figures, as after train.evaluate, and with what may stand beside them."""
+    """A model folder ready to be published, calibrated and evaluated, and what may lie beside it."""
     folder = shutil.copytree(model_folder, tmp_path_factory.mktemp("evaluated") / "model")
     parts = split(read_ham10000(dataset))
     made = {"seed": 0, "ratios": RATIOS, "fingerprint": fingerprint(parts), "images": {p: len(parts[p]) for p in PARTS}}
     options = {"init": "imagenet", "schedule": [[1, 32]], "batch": 8, "lr": 1e-3, "ema": 0.9, "smoothing": 0}
     training = {"images": made["images"]["train"], "options": options | {"adjust": 1, "seed": 0}}
     write_json(folder / "metrics.json", {"split": made, "training": training})
-    evaluate.evaluate(folder, dataset)
-    (folder / "decision.json").write_text("{}")
-    save_file({"mean": torch.zeros(7)}, folder / "ood.safetensors")
-    (folder / "figures").mkdir()
-    (folder / "figures/roc.png").write_bytes(b"png")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(calibrate, "temperature", lambda labels, logits: 2.0)  # random weights have none
+        patch.setattr(evaluate, "foreign_images", lambda folder: list(foreign_images(folder))[::8])
+        calibrate.calibrate(folder, dataset)
+        evaluate.evaluate(folder, dataset)
     for name in ("checkpoint.pt", "pytorch_model.bin", "log.txt", "figures/.hidden", "figures/roc.bin"):
         (folder / name).write_bytes(b"must stay at home")
     return folder
@@ -152,7 +153,7 @@ def published(publish, transport) -> tuple[str, str, str, list[str]]:
 def served(hub, evaluated, published, request):
     """A repository of a test's own: (name, its files). Its weights are those published, so that Xet knows them."""
     name = "user/" + re.sub(r"\W+", "-", request.node.name)[-60:].strip("-")
-    content = {p: (evaluated / p).read_bytes() for p in ("config.json", "model.safetensors", "metrics.json")}
+    content = {path: (evaluated / path).read_bytes() for path in FILES}
     hub.repos[name] = Repo(private=False)
     hub.repos[name].commit(content)
     hub.log.clear()

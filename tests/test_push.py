@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import re
 import shutil
 
@@ -16,12 +17,14 @@ from skin_lesion.classes import CODES
 from skin_lesion.model import read_metrics, weights_digest
 from train.card import model_card
 from train.data import read_ham10000
+from train.figures import CAPTIONS
 from train.folder import write_json
 from train.push import WHOLE
 from train.split import merge_lesions, split
 
 BASIC = {"config.json", "model.safetensors", "metrics.json", "test_predictions.csv", "README.md"}
-ADDED = {"decision.json", "ood.safetensors", "figures/roc.png"}
+FIGURES = {f"figures/{name}" for name in CAPTIONS}
+ADDED = {"decision.json", "ood.safetensors", "foreign_distances.csv"} | FIGURES
 
 
 def test_a_push_is_one_commit_of_the_model_and_nothing_else(hub, published, evaluated, transport):
@@ -65,7 +68,7 @@ def test_pushing_again_adds_no_commit_and_what_the_model_lost_is_removed(hub, ev
     assert first[0] == again[0] == 0 and len(hub.repos["user/again"].commits) == 2
     hub.repos["user/again"].commit({**hub.repos["user/again"].commits[hub.head("user/again")], "NOTES.md": b"theirs"})
     copy = shutil.copytree(evaluated, tmp_path / "model")
-    for name in ("decision.json", "ood.safetensors"):
+    for name in ADDED - FIGURES:
         (copy / name).unlink()
     shutil.rmtree(copy / "figures")
     assert ours(run_push, [copy, "--repo", "user/again"])[0] == 0
@@ -178,6 +181,7 @@ def test_a_model_without_held_out_figures_or_that_does_not_load_is_refused(
     status, out = ours(run_push, [copy, "--repo", "user/refused", "--dry-run"])
     assert status == 1 and "damaged or incomplete" in out
     shutil.copy(evaluated / "model.safetensors", copy)
+    (copy / "decision.json").unlink()
     torch.save({"mean": torch.zeros(7)}, copy / "ood.safetensors")
     status, out = ours(run_push, [copy, "--repo", "user/refused", "--dry-run"])
     assert status == 1 and "ood.safetensors is not a safetensors file" in out
@@ -190,7 +194,9 @@ def fresh(hub, evaluated, tmp_path):
     weights = load_file(folder / "model.safetensors")
     weights["conv_head.weight"] = torch.rand(weights["conv_head.weight"].shape)
     save_file(weights, folder / "model.safetensors")
-    write_json(folder / "metrics.json", read_metrics(folder) | {"weights": weights_digest(folder)})
+    for name in ("metrics.json", "decision.json"):
+        of = json.loads((folder / name).read_text())
+        write_json(folder / name, of | {"weights": weights_digest(folder)})
     hub.log.clear()
     yield folder
     hub.behave()
