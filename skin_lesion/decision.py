@@ -40,7 +40,8 @@ class Decision:
 
         Class-conditional ("Mondrian") split conformal prediction (Vovk 2013; Sadinle, Lei & Wasserman
         2019, arXiv:1609.00451). The most probable class is always in: an empty set would say nothing.
-        The guarantee holds for images like those of HAM10000, and on average over calibration sets.
+        This holds for images like those of HAM10000, on average over calibration sets, and nearly so: the
+        temperature was fitted on the same images, and several of them may show one lesion.
 
         Raises:
             ValueError: `level` is not one that was calibrated.
@@ -53,24 +54,26 @@ class Decision:
         least = self.sets[level]
         return tuple(code for code, p in probabilities.items() if p >= least[code] or code == best)
 
-    def distance(self, middle: torch.Tensor) -> float:
+    def distance(self, measured: torch.Tensor) -> float:
         """How far an image is from the training images: 1 on average among these, far more for a cat.
 
-        Mahalanobis distance of `statistics`, per dimension (Lee et al. 2018, arXiv:1807.03888). The
-        middle of the trunk tells a foreign picture far better than its end, which knows only lesions.
+        Mahalanobis distance, per dimension (Lee et al. 2018, arXiv:1807.03888). The middle of the trunk
+        told foreign pictures far better than its end (results/LOG.md), which knows only lesions.
 
         Args:
-            middle: (1, 112, h, w), Prediction.middle.
+            measured: (224,), `statistics` of Prediction.middle.
         """
-        deviation = self.whitening @ (statistics(middle) - self.mean)
+        deviation = self.whitening @ (measured - self.mean)
         return float(deviation.square().mean().sqrt())
 
     @classmethod
     def from_json(cls, value: dict[str, Any], tensors: dict[str, torch.Tensor]) -> "Decision":
-        """Raises KeyError, TypeError or ValueError where the values are not what to_json writes."""
+        """Raises AttributeError, KeyError, TypeError or ValueError where the values are not train.calibrate's."""
         mean, whitening = tensors["mean"], tensors["whitening"]
-        if whitening.shape != (*mean.shape, *mean.shape) or not torch.isfinite(whitening).all():
+        if whitening.shape != (*mean.shape, *mean.shape):
             raise ValueError(f"mean {tuple(mean.shape)} and whitening {tuple(whitening.shape)} do not fit")
+        if not (torch.isfinite(whitening).all() and torch.isfinite(mean).all()):
+            raise ValueError("mean or whitening is not finite")
         sets = {float(level): {code: float(least[code]) for code in CODES} for level, least in value["sets"].items()}
         points = {name: tuple(OperatingPoint(**point) for point in value["operating_points"][name]) for name in SCORES}
         return cls(sets, points, float(value["ood"]["farthest"]), mean, whitening)

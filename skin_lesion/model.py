@@ -53,10 +53,19 @@ def read_metrics(folder: Path) -> dict[str, Any]:
 
 def weights_digest(folder: Path) -> str:
     """ "sha256:" and 12 hex digits of the weights file: names a revision where there is no commit."""
-    return f"sha256:{hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()[:12]}"
+    return file_digest(folder / WEIGHTS)
 
 
-def _load_folder(folder: Path, source: str, revision: str | None = None) -> Classifier:
+def file_digest(path: Path) -> str:
+    return f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
+
+
+def load_to_calibrate(folder: Path) -> Classifier:
+    """A local folder without its decision.json, which is about to be made anew and may be missing or damaged."""
+    return _load_folder(folder, f"local-dir:{folder}", decides=False)
+
+
+def _load_folder(folder: Path, source: str, revision: str | None = None, decides: bool = True) -> Classifier:
     if not folder.is_dir():
         raise ModelError(f"There is no model folder {folder}.")
     for name in (CONFIG, WEIGHTS):
@@ -92,7 +101,7 @@ def _load_folder(folder: Path, source: str, revision: str | None = None) -> Clas
         source=source,
         revision=revision or digest,
         metrics=metrics,
-        decision=_read_decision(folder, digest),
+        decision=_read_decision(folder, digest) if decides else None,
         folder=folder,
     )
 
@@ -104,7 +113,7 @@ def _read_decision(folder: Path, digest: str) -> Decision | None:
     _same_weights(value, digest, folder / DECISION)
     try:
         return Decision.from_json(value, load_file(folder / OOD))
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (OSError, SafetensorError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise ModelError(
             f"{folder / DECISION} and {OOD} are damaged or not what train.calibrate writes ({error}); "
             "copy or download both again, or run train.calibrate."

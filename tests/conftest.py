@@ -1,12 +1,12 @@
 """Fixtures: a small HAM10000 made of noise, a small trained-by-nobody model folder, a Hub, the real data if at hand."""
 
 import csv
+import functools
 import multiprocessing
 import os
 import re
 import shutil
 from concurrent.futures import ProcessPoolExecutor
-from functools import cache
 from pathlib import Path
 
 # before huggingface_hub is imported, which reads it then: no test may reach the real Hub
@@ -132,7 +132,7 @@ def transport(request) -> str:
 def publish(hub, evaluated, tmp_path_factory):
     """Push on the command line, once by each way: (repository, commit, what was printed, what the Hub was asked)."""
 
-    @cache
+    @functools.cache
     def publish(transport: str) -> tuple[str, str, str, list[str]]:
         hub.log.clear()
         arguments = [*PUSH, str(evaluated), "--repo", f"user/{transport}"]

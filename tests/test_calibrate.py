@@ -33,12 +33,11 @@ def folder(model_folder, dataset, tmp_path):
     return copy
 
 
-def test_folding_scales_the_logits_and_keeps_every_answer(folder, image):
+def test_folding_shifts_and_scales_the_logits(folder, image):
     before = load(f"local-dir:{folder}").predict(image)
-    calibrate.fold(folder, 2.5)
+    calibrate.fold(folder, 2.5, np.arange(7))
     after = load(f"local-dir:{folder}").predict(image)
-    assert np.allclose(after.logits * 2.5, before.logits, atol=1e-5)
-    assert after.code == before.code
+    assert np.allclose(after.logits * 2.5, before.logits + np.arange(7), atol=1e-5)
 
 
 def test_calibration_drops_stale_figures_and_adds_up(folder, dataset, image, monkeypatch):
@@ -49,7 +48,7 @@ def test_calibration_drops_stale_figures_and_adds_up(folder, dataset, image, mon
     assert np.allclose(load(f"local-dir:{folder}").predict(image).logits * 4, before, atol=1e-5)
     metrics = read_metrics(folder)
     assert "test" not in metrics and metrics["calibration"]["part"] == "val"
-    assert "temperature 4.0, folded" in (folder / "README.md").read_text()
+    assert "temperature 4.0, both folded" in (folder / "README.md").read_text()
 
 
 def test_a_model_that_knows_nothing_is_refused_and_left_alone(folder, dataset):
@@ -81,6 +80,18 @@ def test_a_folder_with_thresholds_of_other_weights_or_damaged_ones_is_refused(fo
         with pytest.raises(ModelError, match="decision.json"):
             load(f"local-dir:{folder}")
     (folder / "decision.json").write_text(good)
-    calibrate.fold(folder, 1.5)
+    calibrate.fold(folder, 1.5, np.zeros(7))
     with pytest.raises(ModelError, match="mixes two models"):
         load(f"local-dir:{folder}")
+
+
+def test_the_prior_is_given_back_once(folder, dataset, image, monkeypatch):
+    """All classes are equally frequent in the small data set: the shift is the same for all, log(1/7) / 2."""
+    before = load(f"local-dir:{folder}").predict(image).logits
+    monkeypatch.setattr(calibrate, "temperature", lambda labels, logits: 2.0)
+    for _ in range(2):
+        found = calibrate.calibrate(folder, dataset, prior=0.5)
+    assert found["prior"] == 0.5 and found["temperature"] == 4
+    assert list(found["class_share"].values()) == pytest.approx([1 / 7] * 7, abs=1e-5)
+    expected = (before + 0.5 * np.log(1 / 7)) / 4
+    assert np.allclose(load(f"local-dir:{folder}").predict(image).logits, expected, atol=1e-5)

@@ -2,9 +2,10 @@
 
     python -m train.calibrate runs/model --data HAM10000
 
-1. One temperature (Guo et al. 2017, arXiv:1706.04599): changes how sure the model is, not what it
-   answers. Weight and bias of the last layer are divided by it, so nothing has to be remembered
-   at run time and a stranger's timm gets calibrated probabilities too.
+1. The last layer. Training with logit adjustment treats all classes as equally frequent; --prior TAU
+   gives back that part of log(class share), which rare classes then need more evidence for. Then one
+   temperature (Guo et al. 2017, arXiv:1706.04599) says how sure the answers are. Both are folded into
+   weight and bias, so nothing has to be remembered at run time and a stranger's timm gets them too.
 2. decision.json: for every class the probability from which it belongs into a prediction set
    (conformal, 90 and 95 %), operating points for melanoma and malignancy, and the distance
    beyond which an image looks unlike the training images, with ood.safetensors to measure it by.
@@ -15,6 +16,7 @@ Figures of the uncalibrated weights are dropped: run train.evaluate next. Two to
 import argparse
 import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,15 +25,27 @@ from safetensors.torch import load_file, save_file
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
+from skin_lesion.classes import CODES
 from skin_lesion.decision import LEVELS, SCORES, Decision, statistics
-from skin_lesion.model import DECISION, METRICS, OOD, WEIGHTS, ModelError, load, read_metrics, weights_digest
+from skin_lesion.model import (
+    DECISION,
+    METRICS,
+    OOD,
+    WEIGHTS,
+    ModelError,
+    file_digest,
+    load_to_calibrate,
+    read_metrics,
+    weights_digest,
+)
 from train.card import write_card
 from train.data import DataError, add_data_argument, read_ham10000
 from train.decisions import KEPT, familiarity, farthest, operating_points, set_thresholds
 from train.evaluate import part_of_training_split
 from train.files import whole
-from train.folder import PREDICTIONS, write_json
+from train.folder import calibration_of, drop_figures, write_json
 from train.metrics import ece
+from train.options import number
 from train.predictions import predict_all
 
 LIMITS = (0.05, 20.0)  # of the temperature
@@ -47,25 +61,40 @@ def temperature(labels: np.ndarray, logits: np.ndarray) -> float:
     return float(np.exp(found.x))
 
 
-def fold(folder: Path, t: float) -> None:
-    """Divide the last layer of the folder's weights by the temperature t, atomically."""
+def fold(folder: Path, t: float, shift: np.ndarray, record: Callable[[str], None] = lambda digest: None) -> None:
+    """Make the folder's weights answer (logits + shift) / t, atomically. shift: (7,).
+
+    record: called with the digest of the new weights when they are written, just before they take their place.
+    """
     weights = load_file(folder / WEIGHTS)
-    for name in ("classifier.weight", "classifier.bias"):
-        weights[name] = weights[name] / t
+    weights["classifier.weight"] = weights["classifier.weight"] / t
+    weights["classifier.bias"] = (weights["classifier.bias"] + torch.from_numpy(shift).float()) / t
     with whole(folder / WEIGHTS) as partial:
         save_file(weights, partial, metadata={"format": "pt"})
         partial.chmod((folder / WEIGHTS).stat().st_mode)
+        record(file_digest(partial))
 
 
-def calibrate(folder: Path, data: Path) -> dict:
-    """Fold the temperature into the folder, write its decision.json and ood.safetensors; return its metrics."""
-    classifier = load(f"local-dir:{folder}")
+def calibrate(folder: Path, data: Path, prior: float = 0.0) -> dict:
+    """Fold prior and temperature into the folder, write its decision.json and ood.safetensors.
+
+    prior: tau of the shift tau * log(class share of the training part); left out where it was folded in before.
+
+    Returns:
+        What metrics.json now says of the calibration.
+    """
+    classifier = load_to_calibrate(folder)
     metrics = read_metrics(folder)
     records = read_ham10000(data)
     validation = part_of_training_split(records, metrics, folder, "val")
     labels = np.array([record.label for record in validation])
-    answers = [(p.logits, p.middle) for p in predict_all(classifier, validation, "validation part")]
-    logits = torch.stack([logits for logits, _ in answers]).double().numpy()  # (N, 7)
+    answers = [(p.logits, statistics(p.middle)) for p in predict_all(classifier, validation, "validation part")]
+    training = part_of_training_split(records, metrics, folder, "train")
+    share = np.bincount([record.label for record in training], minlength=len(CODES)).clip(1) / len(training)
+    earlier = calibration_of(metrics, weights_digest(folder)) or {"temperature": 1.0, "prior": 0.0}
+    shift = (0.0 if earlier["prior"] else prior) * np.log(share)  # (7,)
+    raw = torch.stack([logits for logits, _ in answers]).double().numpy()  # (N, 7)
+    logits = raw + shift
     t = temperature(labels, logits)
     for limit in LIMITS:
         if abs(np.log(t / limit)) < 1e-3:
@@ -73,10 +102,9 @@ def calibrate(folder: Path, data: Path) -> dict:
                 f"The temperature ran to its limit {limit:g}: on the validation part the answers of {folder} say next "
                 "to nothing of the truth, or all of it. Train it longer, or look at the data."
             )
-    if abs(t - 1) < 1e-3:
+    if abs(t - 1) < 1e-3 and not shift.any():
         t = 1.0  # calibrated before: the weights stay as they are, byte for byte
     probabilities = softmax(logits / t, axis=1)
-    training = part_of_training_split(records, metrics, folder, "train")
     reference = familiarity(
         np.stack([statistics(p.middle).numpy() for p in predict_all(classifier, training, "training part")])
     )
@@ -89,23 +117,33 @@ def calibrate(folder: Path, data: Path) -> dict:
         "ood": {"kept": KEPT, "farthest": math.inf},
     }
     measure = Decision.from_json(decision, reference)
-    decision["ood"]["farthest"] = farthest(np.array([measure.distance(middle) for _, middle in answers]))
+    decision["ood"]["farthest"] = farthest(np.array([measure.distance(measured) for _, measured in answers]))
 
-    for stale in ("test", "external", "weights"):  # figures must never stand beside weights they are not of
+    for stale in ("test", "external", "weights"):
         metrics.pop(stale, None)
-    for name in (DECISION, OOD, PREDICTIONS):  # nor thresholds: from here to the end the folder has none
-        (folder / name).unlink(missing_ok=True)
-    before = metrics.get("calibration", {}).get("temperature", 1.0)
+    drop_figures(folder)
+    # as training left them: a temperature T and a prior tau made (z + tau log(share)) / T of them
+    untouched = raw * earlier["temperature"] - earlier["prior"] * np.log(share)
     metrics["calibration"] = {
         "part": "val",
-        "temperature": round(t * before, 4),  # of both, if the folder was calibrated before
-        "ece_before": round(ece(labels, softmax(logits * before, axis=1)), 4),
+        "temperature": round(t * earlier["temperature"], 4),  # of both, if the folder was calibrated before
+        "prior": earlier["prior"] or prior,
+        "class_share": {code: round(float(s), 6) for code, s in zip(CODES, share, strict=True)},
+        "ece_before": round(ece(labels, softmax(untouched, axis=1)), 4),
         "ece_after": round(ece(labels, probabilities), 4),
     }
-    write_json(folder / METRICS, metrics)
-    if t != 1:
-        fold(folder, t)
-    save_file(reference, folder / OOD)
+
+    def record(digest: str) -> None:
+        metrics["calibration"]["weights"] = digest
+        write_json(folder / METRICS, metrics)
+
+    if t != 1 or shift.any():
+        fold(folder, t, shift, record)
+    else:
+        record(weights_digest(folder))
+    with whole(folder / OOD) as partial:
+        save_file(reference, partial)
+        partial.chmod(0o644)  # safetensors writes 0600, but a server may run as somebody else
     write_json(folder / DECISION, {"weights": weights_digest(folder), **decision})
     write_card(folder, metrics)
     return metrics["calibration"]
@@ -117,14 +155,21 @@ def main() -> int:
     )
     parser.add_argument("model", type=Path, metavar="MODEL", help="a model folder, as train.fit writes it")
     add_data_argument(parser)
+    parser.add_argument(
+        "--prior",
+        type=number(0, 1),
+        default=0.5,
+        metavar="TAU",
+        help="part of the class shares to give back, 0 to 1 (default: %(default)s)",
+    )
     args = parser.parse_args()
     try:
-        found = calibrate(args.model, args.data)
+        found = calibrate(args.model, args.data, args.prior)
     except (DataError, ModelError) as error:
         print(f"train.calibrate: {error}", file=sys.stderr)
         return 1
     print(
-        f"temperature {found['temperature']:.3f}; "
+        f"prior {found['prior']:g}, temperature {found['temperature']:.3f}; "
         f"validation ECE {found['ece_before']:.3f} -> {found['ece_after']:.3f}\n"
         f"next: python -m train.evaluate {args.model} --data {args.data}"
     )

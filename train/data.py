@@ -131,5 +131,7 @@ def _record(row: dict[str, str], path: Path) -> Record:
         raise DataError(
             f"{row['image_id']}: age {row['age']!r} is not a number of years (leave it empty if unknown)."
         ) from None
+    if age is not None and not 0 <= age < 200:
+        raise DataError(f"{row['image_id']}: age {row['age']!r} is no age in years (leave it empty if unknown).")
     fields = {name: row[name] for name in COLUMNS if name != "age"}
     return Record(**fields, age=age, path=path)

@@ -14,6 +14,7 @@ from sklearn.metrics import roc_auc_score
 
 from skin_lesion.classes import CODES
 from skin_lesion.decision import SCORES, SENSITIVITIES, Decision
+from skin_lesion.model import ModelError
 from train.metrics import Metric, estimate
 
 KEPT = 0.98  # share of the validation images that count as dermatoscopic; the held-out ones shall be at least 0.95
@@ -37,8 +38,14 @@ def set_thresholds(labels: np.ndarray, probabilities: np.ndarray, level: float) 
 
 
 def operating_points(labels: np.ndarray, probabilities: np.ndarray, name: str) -> list[dict[str, float]]:
-    """For each of SENSITIVITIES the largest threshold on the score `name` that reaches it, as JSON."""
+    """For each of SENSITIVITIES the largest threshold on the score `name` that reaches it, as JSON.
+
+    Raises:
+        ModelError: there is no case of it, or nothing else.
+    """
     positive, score = _case(labels, probabilities, name)
+    if positive.all() or not positive.any():
+        raise ModelError(f"The validation part has no case of {name}, or nothing else: there is no operating point.")
     own = np.sort(score[positive])
     points = []
     for sensitivity in SENSITIVITIES:

@@ -17,15 +17,17 @@ from typing import Any
 import numpy as np
 from scipy.special import softmax
 
+from skin_lesion.classes import CODES
 from skin_lesion.decision import Decision
 from skin_lesion.model import METRICS, ModelError, load, read_metrics, weights_digest
 from skin_lesion.predict import Classifier
-from skin_lesion.tables import HEADLINE_NAMES, basis, with_interval
+from skin_lesion.tables import HEADLINE_NAMES, with_interval
 from train.card import write_card
 from train.data import DataError, Record, add_data_argument, read_ham10000
 from train.decisions import achieved, foreign_caught
 from train.figures import write_figures
-from train.folder import FIGURES, FOREIGN, PREDICTIONS, write_json
+from train.files import whole
+from train.folder import FIGURES, FOREIGN, PREDICTIONS, calibration_of, write_json
 from train.foreign import foreign_images
 from train.metrics import ece, summarise
 from train.predictions import Predictions, distance, image_size, read_predictions, write_predictions
@@ -54,11 +56,14 @@ def part_of_training_split(records: list[Record], metrics: dict, folder: Path, p
     return parts[part]
 
 
-def figures_of(found: Predictions, decision: Decision | None, temperature: float | None = None) -> dict[str, Any]:
-    """Everything metrics.json says of a set of predictions. temperature: that of train.calibrate, if it ran."""
+def figures_of(
+    found: Predictions, decision: Decision | None, calibration: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Everything metrics.json says of a set of predictions. calibration: what train.calibrate did, if it ran."""
     of = summarise(found.labels, found.probabilities, found.lesions)
-    if temperature:
-        logits = np.log(np.maximum(found.probabilities, 1e-6)) * temperature  # as before it was folded in
+    if calibration:  # undo it
+        shift = calibration["prior"] * np.log([calibration["class_share"][code] for code in CODES])
+        logits = np.log(np.maximum(found.probabilities, 1e-6)) * calibration["temperature"] - shift
         of["ece_before_calibration"] = round(ece(found.labels, softmax(logits, axis=1)), 4)
     if decision:
         of["decision"] = achieved(decision, found.labels, found.probabilities, found.lesions, found.distances)
@@ -73,14 +78,16 @@ def figures_of(found: Predictions, decision: Decision | None, temperature: float
 def write_foreign(path: Path, classifier: Classifier, folder: Path | None) -> None:
     """Distances of pictures that are no dermatoscopic images; built-in ones, or those of a folder."""
     rows = [(kind, distance(classifier.decision, classifier.predict(image))) for kind, image in foreign_images(folder)]
-    with open(path, "w", newline="", encoding="utf-8") as file:
+    with whole(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["kind", "distance"])
         writer.writerows([kind, f"{far:.6f}"] for kind, far in rows)
 
 
 def read_foreign(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """kinds (M,), distances (M,)."""
+    """kinds (M,), distances (M,). Raises ModelError where the file is missing."""
+    if not path.is_file():
+        raise ModelError(f"There is no {path}; run train.evaluate.")
     with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     return np.array([row["kind"] for row in rows]), np.array([float(row["distance"]) for row in rows])
@@ -89,7 +96,7 @@ def read_foreign(path: Path) -> tuple[np.ndarray, np.ndarray]:
 def held_out_section(folder: Path, decision: Decision | None, metrics: dict[str, Any]) -> dict[str, Any]:
     """The section "test" of metrics.json, from the folder's CSV files alone."""
     found = read_predictions(folder / PREDICTIONS)
-    section = figures_of(found, decision, metrics.get("calibration", {}).get("temperature"))
+    section = figures_of(found, decision, calibration_of(metrics, weights_digest(folder)))
     if decision:
         kinds, far = read_foreign(folder / FOREIGN)
         section["foreign"] = foreign_caught(decision, found.distances, far, kinds)
@@ -106,9 +113,11 @@ def evaluate(folder: Path, data: Path, foreign: Path | None = None) -> dict[str,
         write_foreign(folder / FOREIGN, classifier, foreign)
     write_predictions(folder / PREDICTIONS, classifier, test, merge_lesions(records), "test part")
     section = held_out_section(folder, classifier.decision, metrics) | {"image_size": image_size(test)}
+    section["foreign_source"] = foreign.name if foreign else "built in"
     metrics |= {"weights": weights_digest(folder), "test": section}
     found = read_predictions(folder / PREDICTIONS)
-    write_figures(folder / FIGURES, found.labels, found.probabilities, basis(section))
+    below = f"{section['images']:,} held-out images of {section['lesions']:,} lesions; weights {metrics['weights']}"
+    write_figures(folder / FIGURES, found.labels, found.probabilities, below)
     write_json(folder / METRICS, metrics)
     write_card(folder, metrics)
     return metrics

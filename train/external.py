@@ -10,8 +10,10 @@ model's own test part held them out.
 
 import argparse
 import csv
+import io
 import re
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -43,14 +45,18 @@ def read_labelled(images: Path, truth: Path | None = None) -> list[Record]:
     paths = sorted(p for p in images.rglob("*") if p.suffix.lower() in SUFFIXES)
     if not paths:
         raise DataError(f"{images} holds no image ({', '.join(SUFFIXES)}).")
+    _refuse_double([path.stem for path in paths], "images")
     records = _from_table(truth, paths) if truth else _from_folders(images, paths)
-    names = [record.image_id for record in records]
-    double = sorted({name for name in names if names.count(name) > 1})[:5] if len(set(names)) < len(names) else []
+    _refuse_double([record.image_id for record in records], f"lines of {truth}")
+    return sorted(records, key=lambda record: record.image_id)
+
+
+def _refuse_double(names: list[str], what: str) -> None:
+    double = [name for name, times in Counter(names).items() if times > 1]
     if double:
         raise DataError(
-            f"Several images have one name: {', '.join(double)}. Names must be unique without their ending."
+            f"Several {what} have one name: {', '.join(double[:5])}. Names must be unique without their ending."
         )
-    return sorted(records, key=lambda record: record.image_id)
 
 
 def _from_folders(images: Path, paths: list[Path]) -> list[Record]:
@@ -68,7 +74,11 @@ def _from_folders(images: Path, paths: list[Path]) -> list[Record]:
 def _from_table(truth: Path, paths: list[Path]) -> list[Record]:
     if not truth.is_file():
         raise DataError(f"There is no file {truth}.")
-    with open(truth, newline="", encoding="utf-8-sig") as file:
+    try:
+        text = truth.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise DataError(f"{truth} is not a CSV file in UTF-8.") from None
+    with io.StringIO(text, newline="") as file:
         reader = csv.DictReader(file)
         columns = {(name or "").strip().lower(): name for name in reader.fieldnames or ()}
         missing = [name for name in ("image", *CODES) if name not in columns]
@@ -83,7 +93,8 @@ def _from_table(truth: Path, paths: list[Path]) -> list[Record]:
     by_name = {p.stem: p for p in paths}
     records = []
     for line, row in enumerate(rows, start=2):
-        name = Path(row[columns["image"]] or "").stem
+        name = row[columns["image"]] or ""
+        name = name[: -len(Path(name).suffix)] if Path(name).suffix.lower() in SUFFIXES else name
         try:
             yes = [code for code in CODES if float(row[columns[code]]) == 1]
             no = [code for code in CODES if float(row[columns[code]]) == 0]
@@ -121,7 +132,11 @@ def _refuse_trained_on(records: list[Record], folder: Path) -> None:
 def external(folder: Path, images: Path, truth: Path | None, name: str) -> dict[str, Any]:
     """Test, write what is named above, and return the set's section of metrics.json."""
     classifier = load(f"local-dir:{folder}")
+    if "training" not in classifier.metrics:
+        raise ModelError(f"{folder} has no metrics.json of train.fit, into which the figures could go.")
     records = read_labelled(images, truth)
+    if unused := sum(p.suffix.lower() in SUFFIXES for p in images.rglob("*")) - len(records):
+        print(f"train.external: {unused} images have no line in {truth} and are left out", file=sys.stderr)
     _refuse_trained_on(records, folder)
     answers = folder / f"external_{name}.csv"
     write_predictions(answers, classifier, records, {r.image_id: r.lesion_id for r in records}, name)

@@ -34,7 +34,7 @@ def write_figures(folder: Path, labels: np.ndarray, probabilities: np.ndarray, b
         "precision_recall.png": _precision_recall(labels, probabilities),
     }
     for name, figure in drawn.items():
-        figure.supxlabel(basis, fontsize=7)
+        figure.supxlabel(basis, fontsize=8)
         # no software version in the file: the same figures give the same bytes
         figure.savefig(folder / name, dpi=DPI, metadata={"Software": None})
 
@@ -54,7 +54,9 @@ def _reliability(labels: np.ndarray, probabilities: np.ndarray) -> Figure:
         share, error = hit[inside].mean(), 1.96 * np.sqrt(hit[inside].mean() * (1 - hit[inside].mean()) / inside.sum())
         above.errorbar(confidence[inside].mean(), share, error, fmt="o", color="C0", capsize=3)
     above.set(ylabel="share that was right", ylim=(0, 1.03), xlim=(0, 1))
-    above.set_title(f"Expected calibration error {ece(labels, probabilities):.3f} ({BINS} bins; bars: ± 1.96 s.e.)")
+    above.set_title(
+        f"Expected calibration error {ece(labels, probabilities):.3f} ({BINS} bins; bars: ± 1.96 s.e. of the images)"
+    )
     above.legend(loc="upper left")
     below.hist(confidence, bins=np.linspace(0, 1, BINS + 1), color="C0", edgecolor="white")
     below.set(xlabel="probability of the most probable class", ylabel="images")
@@ -102,7 +104,7 @@ def _precision_recall(labels: np.ndarray, probabilities: np.ndarray) -> Figure:
         axes.plot(recall, precision, label=label, drawstyle="steps-post", **look)
     axes.set(xlabel="recall (sensitivity)", ylabel="precision", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
     axes.set_title("Precision and recall, each class against the rest")
-    figure.legend(loc="outside lower center", ncols=2, fontsize=8)
+    figure.legend(loc="outside upper center", ncols=2, fontsize=8)
     return figure
 
 

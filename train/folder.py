@@ -10,13 +10,14 @@ import timm
 import torch
 
 from skin_lesion.classes import BY_CODE, CODES
-from skin_lesion.model import CONFIG, METRICS, WEIGHTS
+from skin_lesion.model import CONFIG, DECISION, METRICS, OOD, WEIGHTS
 from train.files import whole
 
 # beside metrics.json, written by train.evaluate
 PREDICTIONS = "test_predictions.csv"  # one row a held-out image
 FOREIGN = "foreign_distances.csv"  # one row a picture that is no dermatoscopic image
 FIGURES = "figures"
+EXTERNAL = "external_*.csv"  # by train.external: one row an image
 SIDE = 224  # px, of the training cache
 
 
@@ -59,6 +60,19 @@ def _save_as_timm(model: torch.nn.Module, folder: Path, input_side: int) -> None
         },
     )
     (folder / WEIGHTS).chmod(0o644)  # safetensors writes 0600, but a server may run as somebody else
+
+
+def calibration_of(metrics: dict[str, Any], digest: str) -> dict[str, Any] | None:
+    """What train.calibrate did to the weights of this digest; None if it did nothing, or was cut off before."""
+    found = metrics.get("calibration")
+    return found if found and found["weights"] == digest else None
+
+
+def drop_figures(folder: Path) -> None:
+    """Remove thresholds and figures: they must never stand beside weights they are not of."""
+    for path in (folder / DECISION, folder / OOD, folder / PREDICTIONS, folder / FOREIGN, *folder.glob(EXTERNAL)):
+        path.unlink(missing_ok=True)
+    shutil.rmtree(folder / FIGURES, ignore_errors=True)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -34,7 +34,7 @@ from train.card import write_card
 from train.checkpoint import plain, read_checkpoint, restore, save_checkpoint
 from train.data import Record, read_ham10000
 from train.device import pick_amp, pick_device
-from train.folder import PREDICTIONS, save_model_folder
+from train.folder import drop_figures, save_model_folder
 from train.metrics import balanced_accuracy
 from train.options import FitError, Options
 from train.processes import Processes, processes
@@ -182,7 +182,7 @@ def _finish(model: torch.nn.Module, options: Options, **records: Any) -> None:
     """
     try:
         write_card(options.out, records)
-        (options.out / PREDICTIONS).unlink(missing_ok=True)  # of earlier weights
+        drop_figures(options.out)  # of earlier weights
         save_model_folder(model, options.out, options.input_side, **records)
     except (OSError, SafetensorError) as error:
         raise FitError(

@@ -1,6 +1,7 @@
 """The options of train.fit. Imports no torch, so that --help answers at once."""
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,7 +69,9 @@ def _fold(text: str) -> tuple[int, int]:
     return int(i), int(k)
 
 
-def _number(low: float, high: float, kind: type = float):
+def number(low: float, high: float, kind: type = float) -> Callable[[str], float]:
+    """A type for argparse: numbers from low to high."""
+
     def parse(text: str):
         try:
             value = kind(text)
@@ -104,32 +107,32 @@ def parse_options(argv: list[str] | None = None, description: str | None = None)
     )
     add(
         "--input-side",
-        type=_number(32, 1024, int),
+        type=number(32, 1024, int),
         default=192,
         metavar="PX",
         help="the finished model's input; chosen on the validation part (default: %(default)s)",
     )
-    add("--batch", type=_number(2, 4096, int), default=64, help="images per step, in all (default: %(default)s)")
-    add("--lr", type=_number(1e-8, 1), default=1e-3, help="peak learning rate (default: %(default)s)")
-    add("--weight-decay", type=_number(0, 1), default=0.02, help="of AdamW (default: %(default)s)")
-    add("--warmup", type=_number(0, 1000), default=1.0, metavar="EPOCHS", help="(default: %(default)s)")
+    add("--batch", type=number(2, 4096, int), default=64, help="images per step, in all (default: %(default)s)")
+    add("--lr", type=number(1e-8, 1), default=1e-3, help="peak learning rate (default: %(default)s)")
+    add("--weight-decay", type=number(0, 1), default=0.02, help="of AdamW (default: %(default)s)")
+    add("--warmup", type=number(0, 1000), default=1.0, metavar="EPOCHS", help="(default: %(default)s)")
     add(
         "--smoothing",
-        type=_number(0, 0.9),
+        type=number(0, 0.9),
         default=0.0,
         help="label smoothing; beside logit adjustment it keeps sure answers of common classes unsure "
         "(default: %(default)s)",
     )
     add(
         "--adjust",
-        type=_number(0, 4),
+        type=number(0, 4),
         default=1.0,
         metavar="TAU",
         help="logit adjustment for rare classes, 0 for none (default: %(default)s)",
     )
-    add("--drop-path", type=_number(0, 0.9), default=0.1, help="stochastic depth (default: %(default)s)")
-    add("--ema", type=_number(0, 0.99999), default=0.997, help="decay per step, 0 for none (default: %(default)s)")
-    add("--clip", type=_number(1e-3, 1e6), default=1.0, help="largest gradient norm (default: %(default)s)")
+    add("--drop-path", type=number(0, 0.9), default=0.1, help="stochastic depth (default: %(default)s)")
+    add("--ema", type=number(0, 0.99999), default=0.997, help="decay per step, 0 for none (default: %(default)s)")
+    add("--clip", type=number(1e-3, 1e6), default=1.0, help="largest gradient norm (default: %(default)s)")
     add(
         "--amp",
         choices=["auto", "bf16", "fp16", "off"],
@@ -137,10 +140,10 @@ def parse_options(argv: list[str] | None = None, description: str | None = None)
         help="mixed precision; auto: bf16 where the device computes in it, else fp16 on a GPU, else off",
     )
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default: %(default)s)")
-    add("--seed", type=_number(0, 2**31, int), default=0, help="weights, order, augmentation (default: %(default)s)")
-    add("--split-seed", type=_number(0, 2**31, int), default=0, help="of the 70/15/15 split (default: %(default)s)")
+    add("--seed", type=number(0, 2**31, int), default=0, help="weights, order, augmentation (default: %(default)s)")
+    add("--split-seed", type=number(0, 2**31, int), default=0, help="of the 70/15/15 split (default: %(default)s)")
     add("--fold", type=_fold, metavar="I/K", help="cross-validation: hold out the I-th of K parts; then train.pool")
-    add("--limit", type=_number(0, 10**6, int), default=0, metavar="N", help="only N images a part, to try things out")
+    add("--limit", type=number(0, 10**6, int), default=0, metavar="N", help="only N images a part, to try things out")
     add("--resume", action="store_true", help="go on after the last whole epoch of --out")
     values = vars(parser.parse_args(argv))
     values["schedule"] = tuple(values["schedule"])

@@ -1,5 +1,6 @@
 """Pool the held-out predictions of a cross-validation: every image judged by a model that never saw its lesion.
 
+    export HAM10000_DIR=/path/to/ham10000
     for i in 1 2 3 4 5; do
       python -m train.fit --fold $i/5 --out runs/fold$i && python -m train.calibrate runs/fold$i \\
         && python -m train.evaluate runs/fold$i || break
@@ -41,7 +42,13 @@ def pool(folders: Sequence[Path]) -> dict[str, Any]:
             )
         folds.append(tuple(metrics["split"]["fold"]))
         options = {k: v for k, v in metrics["training"]["options"].items() if k != "fold"}
-        runs.append({"seed of the split": metrics["split"]["seed"], **options})
+        images = sum(metrics["split"]["images"].values())
+        about = {
+            "seed of the split": metrics["split"]["seed"],
+            "images": images,
+            "calibrated": "calibration" in metrics,
+        }
+        runs.append(about | options)
         found.append(read_predictions(folder / PREDICTIONS))
     k = folds[0][1]
     if Counter(folds) != Counter((i, k) for i in range(1, k + 1)):
@@ -65,8 +72,15 @@ def main() -> int:
         pooled = pool(args.folds)
         if args.into:
             metrics = read_metrics(args.into)
-            if "training" not in metrics:
-                raise ModelError(f"--into {args.into} is no model folder of train.fit.")
+            if "training" not in metrics or "fold" in metrics["split"]:
+                raise ModelError(f"--into {args.into} is no model folder of train.fit, or is a fold itself.")
+            options = [read_metrics(f)["training"]["options"] for f in (args.folds[0], args.into)]
+            other = sorted(k for k in options[0] if k != "fold" and options[0][k] != options[1].get(k))
+            if other or "before" in metrics["training"]:
+                raise ModelError(
+                    f"--into {args.into} was trained otherwise than the folds ({', '.join(other) or 'in several runs'}): "
+                    "the figures would not be of its recipe."
+                )
             metrics["out_of_fold"] = pooled
             write_json(args.into / METRICS, metrics)
             write_card(args.into, metrics)

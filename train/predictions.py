@@ -11,10 +11,15 @@ from PIL import Image
 from tqdm import tqdm
 
 from skin_lesion.classes import CODES
-from skin_lesion.decision import Decision
+from skin_lesion.decision import Decision, statistics
+from skin_lesion.images import ImageError
+from skin_lesion.model import ModelError
 from skin_lesion.predict import Classifier, Prediction
-from train.data import Record
+from train.data import DataError, Record
+from train.files import whole
 from train.subgroups import age_band
+
+COLUMNS = ("image_id", "lesion", "dx", "dx_type", "age", "sex", "localization", *CODES, "distance")
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,34 +52,48 @@ class Predictions:
 
 
 def predict_all(classifier: Classifier, records: Sequence[Record], what: str) -> Iterator[Prediction]:
-    """One prediction a record, in order, by the same path as in the app. what: named by the progress bar."""
+    """One prediction a record, in order, by the same path as in the app.
+
+    what: named by the progress bar.
+
+    Raises:
+        DataError: an image cannot be used; names it.
+    """
     for record in tqdm(records, what, unit="image", leave=False, disable=None):
-        yield classifier.predict(record.path)
+        try:
+            yield classifier.predict(record.path)
+        except ImageError as error:
+            raise DataError(f"{record.path}: {error}") from None
 
 
 def distance(decision: Decision | None, prediction: Prediction) -> float:
-    return decision.distance(prediction.middle) if decision else float("nan")
+    return decision.distance(statistics(prediction.middle)) if decision else float("nan")
 
 
 def write_predictions(
     path: Path, classifier: Classifier, records: Sequence[Record], lesions: dict[str, str], what: str
 ) -> None:
     """Predict every record and write the CSV. lesions: image_id -> name of its lesion."""
-    partial = path.with_suffix(".partial")
-    with open(partial, "w", newline="", encoding="utf-8") as file:
+    with whole(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["image_id", "lesion", "dx", "dx_type", "age", "sex", "localization", *CODES, "distance"])
+        writer.writerow(COLUMNS)
         for record, prediction in zip(records, predict_all(classifier, records, what), strict=True):
             age = "" if record.age is None else f"{record.age:g}"
             about = [record.dx, record.dx_type, age, record.sex, record.localization]
             numbers = [*prediction.probabilities.values(), distance(classifier.decision, prediction)]
             writer.writerow([record.image_id, lesions[record.image_id], *about, *(f"{n:.6f}" for n in numbers)])
-    partial.replace(path)
 
 
 def read_predictions(path: Path) -> Predictions:
+    """Raises ModelError where the file is missing or of an older version."""
+    if not path.is_file():
+        raise ModelError(f"There is no {path}; run train.evaluate.")
     with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+        reader = csv.DictReader(file)
+        missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+        if missing:
+            raise ModelError(f"{path} lacks the column(s) {', '.join(missing)}; run train.evaluate anew.")
+        rows = list(reader)
 
     def column(name: str) -> np.ndarray:
         return np.array([row[name] for row in rows])

@@ -41,6 +41,7 @@ from train.split import merge_lesions
 
 CARD = "README.md"
 FILES = (*hub.FILES, PREDICTIONS, FOREIGN, f"{examples.FOLDER}/{examples.CREDITS}")
+EXTERNAL = re.compile(r"external_[\w.-]+\.csv")  # the answers of train.external
 PICTURES = (FIGURES, examples.FOLDER)
 BRANCH = re.compile(r"(?!refs/|[0-9a-f]{40}$)\w[\w-]*([./][\w-]+)*", re.ASCII)
 LICENCE = "CC BY-NC 4.0"
@@ -58,7 +59,7 @@ class PushError(RuntimeError):
 def is_part(path: str) -> bool:
     """Whether a file belongs to a published model, by its path in the folder; its card is made anew."""
     folder, _, name = path.rpartition("/")
-    return path in FILES or (folder in PICTURES and bool(examples.NAME.fullmatch(name)))
+    return path in FILES or bool(EXTERNAL.fullmatch(path) or (folder in PICTURES and examples.NAME.fullmatch(name)))
 
 
 def what_to_upload(folder: Path, repo: str) -> Upload:
