@@ -2,6 +2,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from scipy.special import softmax
 
 from skin_lesion.model import ModelError, load, read_metrics
@@ -37,7 +38,7 @@ def test_folding_shifts_and_scales_the_logits(folder, image):
     before = load(f"local-dir:{folder}").predict(image)
     calibrate.fold(folder, 2.5, np.arange(7))
     after = load(f"local-dir:{folder}").predict(image)
-    assert np.allclose(after.logits * 2.5, before.logits + np.arange(7), atol=1e-5)
+    assert np.allclose(after.logits * 2.5, before.logits + torch.arange(7), atol=1e-5)
 
 
 def test_calibration_drops_stale_figures_and_adds_up(folder, dataset, image, monkeypatch):
@@ -83,6 +84,39 @@ def test_a_folder_with_thresholds_of_other_weights_or_damaged_ones_is_refused(fo
     calibrate.fold(folder, 1.5, np.zeros(7))
     with pytest.raises(ModelError, match="mixes two models"):
         load(f"local-dir:{folder}")
+    (folder / "ood.safetensors").write_bytes(b"")
+    calibrate.calibrate(folder, dataset)  # as the message says: it heals the folder
+    assert load(f"local-dir:{folder}").decision
+
+
+def test_cut_off_before_the_weights_changed_it_starts_from_them_again(folder, dataset, image, monkeypatch):
+    before = load(f"local-dir:{folder}").predict(image).logits
+    monkeypatch.setattr(calibrate, "temperature", lambda labels, logits: 2.0)
+
+    def cut_off(folder, t, shift, record):
+        record("sha256:of weights that never came")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(calibrate, "fold", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            calibrate.calibrate(folder, dataset, prior=0.5)
+    assert load(f"local-dir:{folder}").decision is None
+    assert calibrate.calibrate(folder, dataset, prior=0.5)["temperature"] == 2
+    expected = (before + 0.5 * np.log(1 / 7)) / 2
+    assert np.allclose(load(f"local-dir:{folder}").predict(image).logits, expected, atol=1e-5)
+
+
+def test_no_figure_of_other_weights_is_left(folder, dataset, monkeypatch):
+    monkeypatch.setattr(calibrate, "temperature", lambda labels, logits: 2.0)
+    (folder / "figures").mkdir()
+    for name in ("figures/roc.png", "external_x.csv", "foreign_distances.csv", "test_predictions.csv"):
+        (folder / name).touch()
+    calibrate.calibrate(folder, dataset)
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "README.md", "config.json", "decision.json", "metrics.json", "model.safetensors", "ood.safetensors"
+    ]  # fmt: skip
+    assert (folder / "ood.safetensors").stat().st_mode & 0o044 == 0o044
 
 
 def test_the_prior_is_given_back_once(folder, dataset, image, monkeypatch):

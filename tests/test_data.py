@@ -65,6 +65,11 @@ def test_bad_age_and_broken_row_are_named(copy):
     edit(copy, "50.0", "fifty", 1)
     with pytest.raises(DataError, match="ISIC_0000000: age 'fifty'"):
         read_ham10000(copy)
+    for age in ("nan", "-5", "900"):
+        edit(copy, ",fifty,", f",{age},", 1)
+        with pytest.raises(DataError, match=f"ISIC_0000000: age '{age}' is no age"):
+            read_ham10000(copy)
+        edit(copy, f",{age},", ",fifty,", 1)
     edit(copy, ",fifty,male,back", "", 1)
     with pytest.raises(DataError, match=r"1 broken row\(s\); the first is line 2"):
         read_ham10000(copy)

@@ -16,7 +16,7 @@ from train.data import DataError, read_ham10000
 from train.figures import CAPTIONS, write_figures
 from train.folder import write_json
 from train.foreign import foreign_images
-from train.predictions import read_predictions
+from train.predictions import distance, read_predictions
 from train.split import PARTS, RATIOS, fingerprint, split
 
 OPTIONS = {"init": "none", "schedule": [[1, 32]], "batch": 8, "lr": 1e-3, "ema": 0.9, "smoothing": 0, "adjust": 1}
@@ -64,11 +64,11 @@ def test_thresholds_come_from_the_validation_part_and_distances_from_the_trainin
     parts = split(read_ham10000(dataset))
     assert decision["part"] == "val" and decision["images"] == len(parts["val"])
     classifier = load(f"local-dir:{folder}")
-    near = np.mean([classifier.decision.distance(classifier.predict(r.path).middle) for r in parts["train"][:20]])
-    far = [classifier.decision.distance(classifier.predict(image).middle) for _, image in foreign_images()][:3]
+    near = np.mean([distance(classifier.decision, classifier.predict(r.path)) for r in parts["train"][:20]])
+    far = [distance(classifier.decision, classifier.predict(image)) for _, image in list(foreign_images())[:3]]
     assert near < 1.5 < min(far)
     found = read_predictions(folder / "test_predictions.csv")
-    expected = [classifier.decision.distance(classifier.predict(r.path).middle) for r in parts["test"][:3]]
+    expected = [distance(classifier.decision, classifier.predict(r.path)) for r in parts["test"][:3]]
     assert found.distances[:3] == pytest.approx(expected, rel=1e-3)
 
 
@@ -137,11 +137,41 @@ def test_pooled_figures_are_of_every_image_once(folds, dataset):
 
 def test_pooled_figures_go_into_a_model_folder_and_its_card(folds, folder, tmp_path, monkeypatch, capsys):
     into = shutil.copytree(folder, tmp_path / "model")
+    monkeypatch.setattr("sys.argv", ["pool", *map(str, folds), "--into", str(folds[0])])
+    assert pool.main() == 1 and "is a fold itself" in capsys.readouterr().err
     monkeypatch.setattr("sys.argv", ["pool", *map(str, folds), "--into", str(into)])
     assert pool.main() == 0
     assert "84 images of 42 lesions, each judged by one of 3 models" in capsys.readouterr().out
     assert read_metrics(into)["out_of_fold"]["images"] == 84
     assert "The recipe in cross-validation" in (into / "README.md").read_text()
+
+
+def test_pooled_figures_are_not_written_beside_another_recipe(folds, folder, tmp_path, monkeypatch, capsys):
+    into = shutil.copytree(folder, tmp_path / "model")
+    metrics = read_metrics(into)
+    metrics["training"]["options"]["lr"] = 0.5
+    write_json(into / "metrics.json", metrics)
+    monkeypatch.setattr("sys.argv", ["pool", *map(str, folds), "--into", str(into)])
+    assert pool.main() == 1 and "was trained otherwise than the folds (lr)" in capsys.readouterr().err
+    assert read_metrics(into) == metrics
+
+
+def test_an_older_or_missing_table_says_what_to_run(tmp_path):
+    with pytest.raises(ModelError, match="There is no .*nowhere.csv; run train.evaluate"):
+        read_predictions(tmp_path / "nowhere.csv")
+    (tmp_path / "old.csv").write_text("image_id,lesion,dx\n")
+    with pytest.raises(ModelError, match="lacks the column.s. dx_type, age, .*; run train.evaluate anew"):
+        read_predictions(tmp_path / "old.csv")
+
+
+def test_a_damaged_image_is_named(folder, dataset, tmp_path):
+    copy = shutil.copytree(dataset, tmp_path / "ham")
+    record = split(read_ham10000(copy))["test"][0]
+    record.path.write_bytes(record.path.read_bytes()[:200])
+    before = (folder / "metrics.json").read_text()
+    with pytest.raises(DataError, match=f"{record.path}: "):
+        evaluate.evaluate(folder, copy)
+    assert (folder / "metrics.json").read_text() == before
 
 
 def test_folds_that_do_not_belong_together_are_refused(folds, folder, tmp_path):

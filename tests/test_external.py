@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from skin_lesion.classes import CODES
-from skin_lesion.model import read_metrics
+from skin_lesion.model import ModelError, read_metrics
 from train import external
 from train.data import DataError
 from train.folder import write_json
@@ -89,8 +89,11 @@ def test_bad_tables_are_refused_by_name(images, truth):
             external.read_labelled(images, write(bad, HEAD, [rows[0], [rows[1][0], *values]]))
     with pytest.raises(DataError, match="line 2: there is no image 'ISIC_9999999'"):
         external.read_labelled(images, write(bad, HEAD, [["ISIC_9999999", *rows[0][1:]]]))
-    with pytest.raises(DataError, match="Several images have one name"):
+    with pytest.raises(DataError, match="Several lines of .*bad.csv have one name"):
         external.read_labelled(images, write(bad, HEAD, [rows[0], rows[0]]))
+    bad.write_bytes("image,é".encode("latin-1"))
+    with pytest.raises(DataError, match="bad.csv is not a CSV file in UTF-8"):
+        external.read_labelled(images, bad)
     with pytest.raises(DataError, match="There is no file"):
         external.read_labelled(images, truth.with_name("none.csv"))
 
@@ -101,9 +104,25 @@ def test_bad_folders_are_refused_by_name(images, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="holds no image"):
         external.read_labelled(tmp_path / "empty")
+    twin = sorted((images / "nv").glob("*.jpg"))[0]
+    (images / "bcc" / twin.name).write_bytes(twin.read_bytes())
+    with pytest.raises(DataError, match=f"Several images have one name: {twin.stem}"):
+        external.read_labelled(images)
+    (images / "bcc" / twin.name).unlink()
     (images / "nv").rename(images / "naevus")
     with pytest.raises(DataError, match="has naevus beside or instead of .* Valid: akiec, bcc"):
         external.read_labelled(images)
+
+
+def test_a_folder_that_nothing_was_trained_into_is_refused_before_the_work(model_folder, images):
+    with pytest.raises(ModelError, match="has no metrics.json of train.fit"):
+        external.external(model_folder, images, None, "mine")
+
+
+def test_images_without_a_line_are_counted(folder, images, truth, capsys):
+    write(truth, HEAD, list(csv.reader(truth.open()))[1:-2])
+    assert external.external(folder, images, truth, "mine")["images"] == 12
+    assert "2 images have no line in" in capsys.readouterr().err
 
 
 def test_images_the_model_may_have_been_trained_on_are_refused(folder, images):

@@ -54,8 +54,9 @@ def _reliability(labels: np.ndarray, probabilities: np.ndarray) -> Figure:
         share, error = hit[inside].mean(), 1.96 * np.sqrt(hit[inside].mean() * (1 - hit[inside].mean()) / inside.sum())
         above.errorbar(confidence[inside].mean(), share, error, fmt="o", color="C0", capsize=3)
     above.set(ylabel="share that was right", ylim=(0, 1.03), xlim=(0, 1))
+    error = ece(labels, probabilities)
     above.set_title(
-        f"Expected calibration error {ece(labels, probabilities):.3f} ({BINS} bins; bars: ± 1.96 s.e. of the images)"
+        f"Expected calibration error {error:.3f} ({BINS} bins; bars: ± 1.96 s.e. of the images)", fontsize=10
     )
     above.legend(loc="upper left")
     below.hist(confidence, bins=np.linspace(0, 1, BINS + 1), color="C0", edgecolor="white")

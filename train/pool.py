@@ -42,12 +42,9 @@ def pool(folders: Sequence[Path]) -> dict[str, Any]:
             )
         folds.append(tuple(metrics["split"]["fold"]))
         options = {k: v for k, v in metrics["training"]["options"].items() if k != "fold"}
-        images = sum(metrics["split"]["images"].values())
-        about = {
-            "seed of the split": metrics["split"]["seed"],
-            "images": images,
-            "calibrated": "calibration" in metrics,
-        }
+        made = metrics["split"]
+        about = {"seed of the split": made["seed"], "number of images": sum(made["images"].values())}
+        about["calibration"] = "calibration" in metrics
         runs.append(about | options)
         found.append(read_predictions(folder / PREDICTIONS))
     k = folds[0][1]
@@ -78,7 +75,7 @@ def main() -> int:
             other = sorted(k for k in options[0] if k != "fold" and options[0][k] != options[1].get(k))
             if other or "before" in metrics["training"]:
                 raise ModelError(
-                    f"--into {args.into} was trained otherwise than the folds ({', '.join(other) or 'in several runs'}): "
+                    f"--into {args.into} was trained otherwise than the folds ({', '.join(other) or 'several runs'}): "
                     "the figures would not be of its recipe."
                 )
             metrics["out_of_fold"] = pooled
