@@ -84,11 +84,13 @@ def foreign_table(test: dict[str, Any]) -> str:
     lines = ["| pictures | number | noticed |", "|---|---:|---:|"]
     lines += [f"| {kind} | {row['images']} | {row['caught']:.0%} |" for kind, row in foreign["kinds"].items()]
     kept = with_interval(test["decision"]["kept"])
-    return (
-        f"Of the held-out dermatoscopic images {kept} are taken for such; of {foreign['images']} other pictures "
-        f"{number(foreign['caught'])} are noticed. AUROC of the distance: {number(foreign['auroc'])}.\n\n"
-        + "\n".join(lines)
+    lead = (
+        f"Share of the held-out dermatoscopic images that are taken for such: {kept}. Share of {foreign['images']} other "
+        f"pictures ({test['foreign_source']}) that are noticed: {number(foreign['caught'])}; AUROC of the distance: "
+        f"{number(foreign['auroc'])}. How it is measured was chosen with pictures of these kinds at hand; others, and "
+        "above all ordinary photographs of skin, of which there were none, may be harder to notice."
     )
+    return f"{lead}\n\n" + "\n".join(lines)
 
 
 def subgroup_table(test: dict[str, Any]) -> str:
