@@ -85,10 +85,11 @@ def foreign_table(test: dict[str, Any]) -> str:
     lines += [f"| {kind} | {row['images']} | {row['caught']:.0%} |" for kind, row in foreign["kinds"].items()]
     kept = with_interval(test["decision"]["kept"])
     lead = (
-        f"Share of the held-out dermatoscopic images that are taken for such: {kept}. Share of {foreign['images']} other "
-        f"pictures ({test['foreign_source']}) that are noticed: {number(foreign['caught'])}; AUROC of the distance: "
-        f"{number(foreign['auroc'])}. How it is measured was chosen with pictures of these kinds at hand; others, and "
-        "above all ordinary photographs of skin, of which there were none, may be harder to notice."
+        f"Share of the held-out dermatoscopic images that are taken for such: {kept}. Share of "
+        f"{foreign['images']} other pictures ({test['foreign_source']}) that are noticed: "
+        f"{number(foreign['caught'])}; AUROC of the distance: {number(foreign['auroc'])}. How it is measured was "
+        "chosen with pictures of these kinds at hand; others, and above all ordinary photographs of skin, of which "
+        "there were none, may be harder to notice."
     )
     return f"{lead}\n\n" + "\n".join(lines)
 
