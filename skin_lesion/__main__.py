@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from skin_lesion.classes import CODES
-from skin_lesion.images import SUFFIXES, ImageError
+from skin_lesion.images import SUFFIXES, ImageError, image_files
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -65,7 +65,7 @@ def _images(paths: list[Path]) -> Iterator[tuple[Path, str]]:
     """Each image to classify with "", or a path with the reason why there is none."""
     for path in paths:
         if path.is_dir():
-            found = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+            found = image_files(path)
             yield from ((p, "") for p in found)
             if not found:
                 yield path, f"The folder holds no image ({', '.join(SUFFIXES)})."

@@ -32,6 +32,11 @@ class ImageError(ValueError):
     """The image cannot be used; the message says why and what to do."""
 
 
+def image_files(folder: Path) -> list[Path]:
+    """The files in and below a folder that are images by their ending, sorted."""
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+
+
 def open_image(source: ImageSource | None) -> Image.Image:
     """Open a path, the bytes of a file, an array (H, W), (H, W, 3|4) uint8, or a PIL image.
 

@@ -26,6 +26,13 @@ def with_interval(entry: dict[str, float | None]) -> str:
     return f"{number(entry['value'])} ({number(entry['low'])}–{number(entry['high'])})"
 
 
+def headline_lines(summary: dict[str, Any]) -> str:
+    """One line a headline, for the terminal."""
+    return "\n".join(
+        f"{HEADLINE_NAMES[name]:60} {with_interval(figure)}" for name, figure in summary["headlines"].items()
+    )
+
+
 def headline_table(test: dict[str, Any]) -> str:
     lines = ["| measure | value (95 % interval) |", "|---|---|"]
     lines += [f"| {HEADLINE_NAMES[name]} | {with_interval(entry)} |" for name, entry in test["headlines"].items()]

@@ -21,7 +21,7 @@ from skin_lesion.classes import CODES
 from skin_lesion.decision import Decision
 from skin_lesion.model import METRICS, ModelError, load, read_metrics, weights_digest
 from skin_lesion.predict import Classifier
-from skin_lesion.tables import HEADLINE_NAMES, with_interval
+from skin_lesion.tables import headline_lines
 from train.card import write_card
 from train.data import DataError, Record, add_data_argument, read_ham10000
 from train.decisions import achieved, foreign_caught
@@ -138,8 +138,7 @@ def main() -> int:
     except (DataError, ModelError) as error:
         print(f"train.evaluate: {error}", file=sys.stderr)
         return 1
-    for name, figure in metrics["test"]["headlines"].items():
-        print(f"{HEADLINE_NAMES[name]:60} {with_interval(figure)}")
+    print(headline_lines(metrics["test"]))
     if "decision" not in metrics["test"]:
         print(f"no decision.json: for prediction sets and operating points, run train.calibrate {args.model} first")
     print(f"written: {args.model / METRICS}, {PREDICTIONS}, {FIGURES}/, README.md")

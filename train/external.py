@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from skin_lesion.classes import CODES
-from skin_lesion.images import SUFFIXES
+from skin_lesion.images import SUFFIXES, image_files
 from skin_lesion.model import METRICS, ModelError, load, read_metrics, weights_digest
-from skin_lesion.tables import HEADLINE_NAMES, with_interval
+from skin_lesion.tables import headline_lines
 from train.card import write_card
 from train.data import DataError, Record
 from train.evaluate import figures_of
@@ -42,7 +42,7 @@ def read_labelled(images: Path, truth: Path | None = None) -> list[Record]:
     """
     if not images.is_dir():
         raise DataError(f"There is no folder {images}.")
-    paths = sorted(p for p in images.rglob("*") if p.suffix.lower() in SUFFIXES)
+    paths = image_files(images)
     if not paths:
         raise DataError(f"{images} holds no image ({', '.join(SUFFIXES)}).")
     _refuse_double([path.stem for path in paths], "images")
@@ -135,7 +135,7 @@ def external(folder: Path, images: Path, truth: Path | None, name: str) -> dict[
     if "training" not in classifier.metrics:
         raise ModelError(f"{folder} has no metrics.json of train.fit, into which the figures could go.")
     records = read_labelled(images, truth)
-    if unused := sum(p.suffix.lower() in SUFFIXES for p in images.rglob("*")) - len(records):
+    if unused := len(image_files(images)) - len(records):
         print(f"train.external: {unused} images have no line in {truth} and are left out", file=sys.stderr)
     _refuse_trained_on(records, folder)
     answers = folder / f"external_{name}.csv"
@@ -168,8 +168,7 @@ def main() -> int:
     except (DataError, ModelError) as error:
         print(f"train.external: {error}", file=sys.stderr)
         return 1
-    for headline, figure in section["headlines"].items():
-        print(f"{HEADLINE_NAMES[headline]:60} {with_interval(figure)}")
+    print(headline_lines(section))
     return 0
 
 

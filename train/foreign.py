@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from skin_lesion.images import SUFFIXES, ImageError, open_image
+from skin_lesion.images import SUFFIXES, ImageError, image_files, open_image
 from train.data import DataError
 
 DRAWN = 20  # of each kind
@@ -58,7 +58,7 @@ def _built_in() -> Iterator[tuple[str, Image.Image]]:
 def _folder(folder: Path) -> Iterator[tuple[str, Image.Image]]:
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder}; give one with pictures that are no dermatoscopic images.")
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    paths = image_files(folder)
     if not paths:
         raise DataError(f"{folder} has no pictures ({', '.join(sorted(SUFFIXES))}).")
     for path in paths:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from skin_lesion.model import METRICS, ModelError, read_metrics
-from skin_lesion.tables import HEADLINE_NAMES, with_interval
+from skin_lesion.tables import headline_lines
 from train.card import write_card
 from train.evaluate import figures_of
 from train.folder import PREDICTIONS, write_json
@@ -87,8 +87,7 @@ def main() -> int:
     print(
         f"{pooled['images']:,} images of {pooled['lesions']:,} lesions, each judged by one of {pooled['folds']} models"
     )
-    for name, figure in pooled["headlines"].items():
-        print(f"{HEADLINE_NAMES[name]:60} {with_interval(figure)}")
+    print(headline_lines(pooled))
     return 0
 
 
