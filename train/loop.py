@@ -22,6 +22,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
+from timm.data import Mixup
 from timm.optim import param_groups_weight_decay
 from timm.utils import ModelEmaV3
 from tqdm import tqdm
@@ -33,7 +34,7 @@ from train.batches import batches, copies_of, pick
 from train.card import write_card
 from train.checkpoint import plain, read_checkpoint, restore, save_checkpoint
 from train.data import Record, read_ham10000
-from train.device import pick_amp, pick_device
+from train.device import pick_amp, pick_device, place
 from train.folder import drop_figures, save_model_folder
 from train.metrics import balanced_accuracy
 from train.options import FitError, Options
@@ -85,14 +86,15 @@ def _fit(options: Options, group: Processes) -> None:
     adjustment = (options.adjust * share.log()).to(device)
 
     torch.manual_seed(options.seed)
-    model = group.first(lambda: build_model(options.init, options.drop_path)).to(device)
-    model = model.to(memory_format=torch.channels_last)
+    model = group.first(lambda: build_model(options.init, options.drop_path))
+    model = place(model, device, options.amp)
     network = group.parallel(model, device)
     optimizer = torch.optim.AdamW(param_groups_weight_decay(model, options.weight_decay), lr=options.lr)
     scaler = torch.amp.GradScaler(device.type, enabled=dtype is torch.float16)
     average = ModelEmaV3(model, decay=options.ema) if options.ema else None
     best = average.module if average else model
     mean, std = (torch.tensor(v, device=device).view(3, 1, 1) for v in normalisation(model))
+    mixup = Mixup(options.mixup, mode="elem", label_smoothing=0, num_classes=len(CODES)) if options.mixup else None
     steps = len(labels) // options.batch  # an epoch drops its incomplete last batch
 
     before = group.first(lambda: earlier_training(options.init, split_id))
@@ -104,6 +106,7 @@ def _fit(options: Options, group: Processes) -> None:
         side = options.side(epoch)
         seed = options.seed * 100_003 + epoch
         torch.manual_seed(seed + (group.rank << 50))  # dropout and stochastic depth: each process its own
+        np.random.seed(seed % 2**32)  # mixup
         generator = torch.Generator().manual_seed(seed)  # order and augmentation: the same in all
         model.train()
         progress = tqdm(
@@ -120,11 +123,13 @@ def _fit(options: Options, group: Processes) -> None:
             for parameters in optimizer.param_groups:
                 parameters["lr"] = options.lr * _schedule(epoch + step / steps, options.warmup, options.epochs)
             x = torch.from_numpy(pick(copies, index, generator, group.share)).to(device)
-            x = augment(x, side, generator, batch=len(index), share=group.share)
+            x = augment(x, side, generator, (options.crop, 1.0), batch=len(index), share=group.share)
+            y = labels[index[group.share]].to(device)
+            if mixup:
+                x, y = mixup(x, y)  # y: (B, 7) from here on
             x = ((x - mean) / std).contiguous(memory_format=torch.channels_last)
             with torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
                 logits = network(x)
-            y = labels[index[group.share]].to(device)
             loss = F.cross_entropy(logits.float() + adjustment, y, label_smoothing=options.smoothing)
             scaler.scale(loss).backward()  # from here on all processes hold the same gradients
             group.average_statistics(model)
@@ -204,6 +209,8 @@ def _check(options: Options, group: Processes) -> None:
             f"--batch {options.batch} cannot be dealt out evenly to {n} processes, two images or more to each. "
             f"Give a multiple of {n}, for example {lower} or {lower + n}."
         )
+    if options.mixup and options.batch // n % 2:
+        raise FitError(f"--mixup mixes pairs: --batch {options.batch} leaves one over. Give a multiple of {2 * n}.")
 
 
 def _check_out(options: Options) -> None:

@@ -25,6 +25,8 @@ class Options:
     lr: float  # peak learning rate of AdamW
     weight_decay: float
     warmup: float  # epochs of linear warm-up, then cosine to zero
+    crop: float  # smallest share of an image's area that a random crop keeps
+    mixup: float  # alpha of the Beta distribution; 0: none
     smoothing: float  # label smoothing
     adjust: float  # strength tau of the logit adjustment; 0: no balancing
     drop_path: float  # stochastic depth rate
@@ -116,6 +118,20 @@ def parse_options(argv: list[str] | None = None, description: str | None = None)
     add("--lr", type=number(1e-8, 1), default=1e-3, help="peak learning rate (default: %(default)s)")
     add("--weight-decay", type=number(0, 1), default=0.02, help="of AdamW (default: %(default)s)")
     add("--warmup", type=number(0, 1000), default=1.0, metavar="EPOCHS", help="(default: %(default)s)")
+    add(
+        "--crop",
+        type=number(0.05, 1),
+        default=0.4,
+        metavar="SHARE",
+        help="least share of an image that a random crop keeps (default: %(default)s)",
+    )
+    add(
+        "--mixup",
+        type=number(0, 10),
+        default=0.0,
+        metavar="ALPHA",
+        help="mix pairs of images by a share from Beta(ALPHA, ALPHA), 0 for no (default: %(default)s)",
+    )
     add(
         "--smoothing",
         type=number(0, 0.9),
