@@ -4,14 +4,15 @@
     python -m benchmarks.data_path --data HAM10000 --images 128 --sides 128 --repeats 1 --out /tmp/data_path.md
 
 The usual one: ImageFolder, torchvision's transforms, a DataLoader with a worker for each processor, float32.
-This project's: images decoded once into a uint8 file, a batch augmented at once on the device, channels_last,
-automatic mixed precision. Both train timm's efficientnet_b0 from random weights with AdamW, at the same resolution
+This project's: images decoded once into a uint8 file, a batch augmented at once on the device, the model placed
+there as train.fit places it (channels_last; on a CPU, depthwise convolutions in float32), automatic mixed precision.
+Both train timm's efficientnet_b0 from random weights with AdamW, at the same resolution
 and batch size; neither clips gradients nor averages weights here.
 
 Every figure is the median over the repeats of a whole pass over the images; within a repeat the contenders take
 turns. Not timed: the first pass of every reader, which starts its workers and fills the system's file cache, the
 first steps of every model, and decoding the images once, which the report gives by itself. On two processor cores
-the whole takes about an hour; run it when nothing else does.
+the whole takes about ten minutes; run it when nothing else does.
 """
 
 import argparse
@@ -19,8 +20,10 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import timm
@@ -33,7 +36,7 @@ from skin_lesion.classes import CODES
 from skin_lesion.model import ARCHITECTURE
 from train.cache import load_images
 from train.data import DataError, add_data_argument, read_ham10000
-from train.device import pick_amp, pick_device
+from train.device import pick_amp, pick_device, place
 from train.folder import SIDE
 from train.options import FitError
 from train.predictions import image_size
@@ -50,7 +53,7 @@ class Contender:
 
     read: Reader
     amp: str
-    layout: torch.memory_format
+    place: Callable[[torch.nn.Module], torch.nn.Module]  # on the device
     speeds: list[float] = field(default_factory=list)
     peak: int = 0  # bytes on the GPU
 
@@ -76,7 +79,7 @@ def time_training(contender: Contender, side: int, batch: int, device: torch.dev
         torch.cuda.reset_peak_memory_stats(device)
     torch.manual_seed(0)
     dtype = DTYPES[contender.amp]
-    model = timm.create_model(ARCHITECTURE, num_classes=len(CODES)).to(device).to(memory_format=contender.layout)
+    model = contender.place(timm.create_model(ARCHITECTURE, num_classes=len(CODES)))
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     scaler = torch.amp.GradScaler(device.type, enabled=dtype is torch.float16)
 
@@ -88,7 +91,7 @@ def time_training(contender: Contender, side: int, batch: int, device: torch.dev
         scaler.update()
         optimizer.zero_grad(set_to_none=True)
 
-    x = torch.rand(batch, 3, side, side, device=device).contiguous(memory_format=contender.layout)
+    x = torch.rand(batch, 3, side, side, device=device)
     for _ in range(WARM_UP):
         step(x, torch.zeros(batch, dtype=torch.long, device=device))
     synchronise(device)
@@ -115,17 +118,17 @@ def precisions(device: torch.device) -> list[str]:
     return list(dict.fromkeys(["off", auto]))  # float16 on a CPU is for trying things out
 
 
-def measure(args: argparse.Namespace, place: Path) -> str:
-    """Run everything in the temporary folder `place` and return the report."""
+def measure(args: argparse.Namespace, work: Path) -> str:
+    """Run everything in the temporary folder `work` and return the report."""
     device = pick_device(args.device, Processes())
     auto, amps = pick_amp("auto", device), precisions(device)
     everything = split(read_ham10000(args.data))["train"]
     records = everything[:: max(1, len(everything) // args.images)][: args.images]
     if len(records) < args.batch:
         raise FitError(f"--batch {args.batch} is more than the {len(records)} images; lower it, or raise --images.")
-    folder = link_by_class(records, place / "images")
+    folder = link_by_class(records, work / "images")
     start = time.perf_counter()
-    copies = [load_images(records, SIDE, recompressed, place / "cache") for recompressed in (False, True)]
+    copies = [load_images(records, SIDE, recompressed, work / "cache") for recompressed in (False, True)]
     decoding = len(records) / (time.perf_counter() - start)
     labels = torch.tensor([record.label for record in records])
 
@@ -138,8 +141,8 @@ def measure(args: argparse.Namespace, place: Path) -> str:
         for read in readers.values():  # starts the workers, fills the file cache
             time_reading(read, device)
         speeds: dict[str, list[float]] = {name: [] for name in readers}
-        contenders = {"usual": Contender(readers["usual"], "off", torch.contiguous_format)}
-        contenders |= {amp: Contender(readers["ours"], amp, torch.channels_last) for amp in amps}
+        contenders = {"usual": Contender(readers["usual"], "off", lambda model: model.to(device))}
+        contenders |= {amp: Contender(readers["ours"], amp, partial(place, device=device, amp=amp)) for amp in amps}
         for repeat in range(args.repeats):
             print(f"{side} px, repeat {repeat + 1} of {args.repeats}", file=sys.stderr, flush=True)
             for name, read in readers.items():
@@ -165,7 +168,7 @@ def measure(args: argparse.Namespace, place: Path) -> str:
         f"{torch.get_num_threads()}; processors, and workers of the DataLoader: {processors()}.",
         f"{len(records):,} images, files of mostly {image_size(records)} pixels: the larger, the slower the usual way. "
         f"Median of {args.repeats} passes, the contenders taking turns. Usual: ImageFolder, torchvision's transforms, "
-        "DataLoader, float32. Ours: decoded once, augmented by batch on the device, channels_last. "
+        "DataLoader, float32. Ours: decoded once, augmented by batch on the device, placed there as train.fit does. "
         "What is not timed stands in [data_path.py](data_path.py).",
         f"Decoding once, both copies: {decoding:.0f} images/s.",
         "## Data only, without a model",
@@ -190,18 +193,18 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_data_argument(parser)
-    parser.add_argument("--images", type=int, default=1024, help="of the training part (default: %(default)s)")
+    parser.add_argument("--images", type=int, default=512, help="of the training part (default: %(default)s)")
     parser.add_argument("--sides", type=int, nargs="+", default=[128, 160, 224], metavar="PX")
     parser.add_argument("--batch", type=int, default=64, help="(default: %(default)s)")
-    parser.add_argument("--repeats", type=int, default=5, help="(default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=3, help="(default: %(default)s)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".md"), help="(default: %(default)s)")
     args = parser.parse_args()
     if min(args.images, args.batch, args.repeats, *args.sides) < 1 or min(args.sides) < 32:
         parser.error("--images, --batch and --repeats are 1 or more, --sides 32 or more")
     try:
-        with tempfile.TemporaryDirectory() as place:
-            report = measure(args, Path(place))
+        with tempfile.TemporaryDirectory() as work:
+            report = measure(args, Path(work))
     except (DataError, FitError) as error:
         print(f"benchmarks.data_path: {error}", file=sys.stderr)
         return 1

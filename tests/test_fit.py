@@ -1,3 +1,4 @@
+import copy
 import os
 import re
 import subprocess
@@ -13,7 +14,7 @@ from skin_lesion.model import load
 from train import loop, start
 from train.cache import load_images
 from train.data import DataError, read_ham10000
-from train.device import pick_device
+from train.device import pick_device, place
 from train.options import FitError, parse_options
 from train.processes import Processes
 from train.split import fingerprint, split
@@ -146,3 +147,53 @@ def test_learning_rate_warms_up_then_falls_to_zero():
     assert factors[0] < 0.02 and factors[10] == pytest.approx(1)
     assert factors[100] == pytest.approx(0, abs=1e-9)
     assert all(a >= b for a, b in zip(factors[10:], factors[11:], strict=False))
+
+
+def test_depthwise_convolutions_compute_in_float32_on_the_cpu_and_nothing_else_changes():
+    model = start.build_model("none").eval()
+    names, x = set(model.state_dict()), torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        before = model(x)
+    placed = place(model, torch.device("cpu"), "bf16")
+    weight = placed.blocks[1][0].conv_dw.weight  # the first of stride 2
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = placed(x)
+    mixed.float().sum().backward()
+    assert weight.grad.dtype is torch.float32 and set(placed.state_dict()) == names
+    with torch.no_grad():
+        torch.testing.assert_close(placed(x), before)
+
+
+def test_depthwise_convolutions_round_nothing_inside():
+    torch.manual_seed(0)
+    plain = torch.nn.Conv2d(8, 8, 3, groups=8, bias=False)
+    placed = place(torch.nn.Sequential(copy.deepcopy(plain)), torch.device("cpu"), "bf16")
+    x = torch.randn(1, 8, 9, 9).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        got = placed(x)
+    assert torch.equal(got, plain(x.float()).bfloat16())
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not torch.equal(got, plain(x))  # the weights rounded too: otherwise this test could not fail
+
+
+@pytest.mark.parametrize(("device", "amp"), [("cpu", "off"), ("meta", "bf16")])
+def test_elsewhere_depthwise_convolutions_stay_as_they_are(device, amp):
+    model = place(start.build_model("none"), torch.device(device), amp)
+    assert {type(m) for m in model.modules() if isinstance(m, torch.nn.Conv2d)} == {torch.nn.Conv2d}
+
+
+def test_mixup_mixes_images_and_labels_alike_and_repeats_with_the_seed(dataset, tmp_path, monkeypatch):
+    seen = []
+    cross_entropy = loop.F.cross_entropy
+    monkeypatch.setattr(loop.F, "cross_entropy", lambda x, y, **k: seen.append(y) or cross_entropy(x, y, **k))
+    for name in ("one", "two"):
+        loop.fit(options(dataset, tmp_path / name, "--schedule", "1@32", "--mixup", "1"))
+    assert all(y.shape == (8, 7) and torch.allclose(y.sum(1), torch.ones(8)) for y in seen)
+    assert any(((y > 0.1) & (y < 0.9)).any() for y in seen)
+    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("one", "two")]
+    assert weights[0] == weights[1]
+
+
+def test_mixup_needs_pairs(dataset, tmp_path):
+    with pytest.raises(FitError, match="--batch 7 leaves one over. Give a multiple of 2"):
+        loop.fit(options(dataset, tmp_path, "--batch", "7", "--mixup", "0.2"))

@@ -5,7 +5,7 @@ from pathlib import Path
 from train.options import Options, parse_options
 
 COMMON = ["--init", "none", "--batch", "8", "--amp", "off", "--device", "cpu", "--ema", "0.5", "--input-side", "64"]
-THREE_EPOCHS = ["--schedule", "2@32", "1@48"]
+THREE_EPOCHS = ["--schedule", "2@32", "1@48", "--mixup", "0.2"]
 
 
 def options(dataset: Path, out: Path, *more: str) -> Options:
