@@ -101,6 +101,16 @@ def foreign_table(test: dict[str, Any]) -> str:
     return f"{lead}\n\n" + "\n".join(lines)
 
 
+def altered_table(test: dict[str, Any]) -> str:
+    """How often an altered copy of an image gets the answer of the image, and how good these answers are."""
+    lines = ["| the held-out image | same answer | balanced accuracy |", "|---|---|---|"]
+    lines += [
+        f"| {name} | {with_interval(row['same'])} | {with_interval(row['balanced_accuracy'])} |"
+        for name, row in test["altered"].items()
+    ]
+    return "\n".join(lines)
+
+
 def subgroup_table(test: dict[str, Any]) -> str:
     """Figures by age, sex, site and how the diagnosis was made; – where too few images would make them noise."""
     measures = ("accuracy", "melanoma_auc", "melanoma_sensitivity", "melanoma_specificity")

@@ -19,6 +19,7 @@ from skin_lesion.model import BUNDLED, ModelError, read_metrics
 from skin_lesion.tables import (
     HEADLINE_NAMES,
     all_tables,
+    altered_table,
     basis,
     class_table,
     foreign_table,
@@ -190,6 +191,9 @@ def _held_out(test: dict[str, Any]) -> Iterator[str]:
         yield set_table(test["decision"])
         yield operating_table(test["decision"])
         yield foreign_table(test)
+    if "altered" in test:
+        yield "## Altered copies\n\nA lesion stays the same in them, and so should the answer."
+        yield altered_table(test)
     if "subgroups" in test:
         yield f"## Subgroups\n\n{subgroup_table(test)}"
     if "histo" in test:

@@ -2,10 +2,10 @@
 
     python -m train.evaluate skin_lesion/weights --data HAM10000
 
-Writes into the folder: metrics.json (section "test"), test_predictions.csv (one row an image) and
-foreign_distances.csv, from which every figure can be computed again, figures/ and README.md, the
-model card. Takes a minute or two on a CPU. Refuses a folder that was trained on another split: its
-figures would not be held out.
+Writes into the folder: metrics.json (section "test"), test_predictions.csv (one row an image),
+altered_answers.csv and foreign_distances.csv, from which every figure can be computed again,
+figures/ and README.md, the model card. Takes a few minutes on a CPU. Refuses a folder that was
+trained on another split: its figures would not be held out.
 """
 
 import argparse
@@ -22,12 +22,13 @@ from skin_lesion.decision import Decision
 from skin_lesion.model import METRICS, ModelError, load, read_metrics, weights_digest
 from skin_lesion.predict import Classifier
 from skin_lesion.tables import headline_lines
+from train.altered import answers_stay, write_altered
 from train.card import write_card
 from train.data import DataError, Record, add_data_argument, read_ham10000
 from train.decisions import achieved, foreign_caught
 from train.figures import write_figures
 from train.files import whole
-from train.folder import FIGURES, FOREIGN, PREDICTIONS, calibration_of, write_json
+from train.folder import ALTERED, FIGURES, FOREIGN, PREDICTIONS, calibration_of, write_json
 from train.foreign import foreign_images
 from train.metrics import ece, summarise
 from train.predictions import Predictions, distance, image_size, read_predictions, write_predictions
@@ -97,6 +98,7 @@ def held_out_section(folder: Path, decision: Decision | None, metrics: dict[str,
     """The section "test" of metrics.json, from the folder's CSV files alone."""
     found = read_predictions(folder / PREDICTIONS)
     section = figures_of(found, decision, calibration_of(metrics, weights_digest(folder)))
+    section["altered"] = answers_stay(folder / ALTERED, found.labels, found.probabilities, found.lesions)
     if decision:
         kinds, far = read_foreign(folder / FOREIGN)
         section["foreign"] = foreign_caught(decision, found.distances, far, kinds)
@@ -112,6 +114,7 @@ def evaluate(folder: Path, data: Path, foreign: Path | None = None) -> dict[str,
     if classifier.decision:
         write_foreign(folder / FOREIGN, classifier, foreign)
     write_predictions(folder / PREDICTIONS, classifier, test, merge_lesions(records), "test part")
+    write_altered(folder / ALTERED, classifier, test)
     section = held_out_section(folder, classifier.decision, metrics) | {"image_size": image_size(test)}
     section["foreign_source"] = foreign.name if foreign else "built in"
     metrics |= {"weights": weights_digest(folder), "test": section}

@@ -16,6 +16,7 @@ from train.files import whole
 # beside metrics.json, written by train.evaluate
 PREDICTIONS = "test_predictions.csv"  # one row a held-out image
 FOREIGN = "foreign_distances.csv"  # one row a picture that is no dermatoscopic image
+ALTERED = "altered_answers.csv"  # one row a held-out image: the answers to altered copies
 FIGURES = "figures"
 EXTERNAL = "external_*.csv"  # by train.external: one row an image
 SIDE = 224  # px, of the training cache
@@ -70,8 +71,10 @@ def calibration_of(metrics: dict[str, Any], digest: str) -> dict[str, Any] | Non
 
 def drop_figures(folder: Path) -> None:
     """Remove thresholds and figures: they must never stand beside weights they are not of."""
-    for path in (folder / DECISION, folder / OOD, folder / PREDICTIONS, folder / FOREIGN, *folder.glob(EXTERNAL)):
-        path.unlink(missing_ok=True)
+    for name in (DECISION, OOD, PREDICTIONS, FOREIGN, ALTERED):
+        (folder / name).unlink(missing_ok=True)
+    for path in folder.glob(EXTERNAL):
+        path.unlink()
     shutil.rmtree(folder / FIGURES, ignore_errors=True)
 
 
