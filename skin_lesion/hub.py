@@ -40,7 +40,9 @@ def download(place: str) -> Path:
     Raises:
         ModelError: there is no such place, it cannot be reached, or a file arrived damaged.
     """
-    repo, _, revision = place.partition("@")
+    repo, at, revision = place.partition("@")
+    if repo.count("/") != 1 or (at and not revision):
+        raise ModelError(f"hf-hub:{place} is not of the form {SOURCES}.")
     try:
         folder = Path(snapshot_download(repo, revision=revision or None, allow_patterns=list(FILES)))
     except HFValidationError as error:

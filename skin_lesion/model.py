@@ -67,7 +67,7 @@ def load_to_calibrate(folder: Path) -> Classifier:
 
 def _load_folder(folder: Path, source: str, revision: str | None = None, decides: bool = True) -> Classifier:
     if not folder.is_dir():
-        raise ModelError(f"There is no model folder {folder}.")
+        raise ModelError(f"There is no model folder {folder}. Give one that train.fit wrote.")
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
             found = ", ".join(sorted(p.name for p in folder.iterdir())) or "nothing"

@@ -143,7 +143,8 @@ def test_pooled_figures_go_into_a_model_folder_and_its_card(folds, folder, tmp_p
     assert pool.main() == 0
     assert "84 images of 42 lesions, each judged by one of 3 models" in capsys.readouterr().out
     assert read_metrics(into)["out_of_fold"]["images"] == 84
-    assert "The recipe in cross-validation" in (into / "README.md").read_text()
+    card = (into / "README.md").read_text().partition("The recipe in cross-validation")[2]
+    assert "| age: 50 to 69 | 84 | 42 |" in card
 
 
 def test_pooled_figures_are_not_written_beside_another_recipe(folds, folder, tmp_path, monkeypatch, capsys):

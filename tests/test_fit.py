@@ -115,7 +115,7 @@ def test_bad_options_are_named_with_the_valid_ones(arguments, message, capsys):
 def test_bad_init_and_device_are_named(tmp_path):
     with pytest.raises(FitError, match="neither 'imagenet' nor 'none'"):
         start.build_model(str(tmp_path / "absent.safetensors"))
-    with pytest.raises(FitError, match="--device 'tpu' cannot be used .* Here: cpu"):
+    with pytest.raises(FitError, match="--device 'tpu' cannot be used. Here: cpu"):
         pick_device("tpu", Processes())
 
 
@@ -197,3 +197,29 @@ def test_mixup_mixes_images_and_labels_alike_and_repeats_with_the_seed(dataset, 
 def test_mixup_needs_pairs(dataset, tmp_path):
     with pytest.raises(FitError, match="--batch 7 leaves one over. Give a multiple of 2"):
         loop.fit(options(dataset, tmp_path, "--batch", "7", "--mixup", "0.2"))
+
+
+def test_a_folder_with_other_files_is_no_out(dataset, tmp_path):
+    (tmp_path / "README.md").write_text("precious")
+    with pytest.raises(FitError, match=r"holds other files, which could be overwritten: README.md. Give a new folder"):
+        loop.fit(options(dataset, tmp_path, "--schedule", "1@32"))
+    assert [p.name for p in tmp_path.iterdir()] == ["README.md"] and (tmp_path / "README.md").read_text() == "precious"
+
+
+@pytest.mark.parametrize("option", ["--out", "--data"])
+def test_an_empty_path_is_not_the_current_folder(option, capsys):
+    with pytest.raises(SystemExit):
+        parse_options(["--data", "x", option, ""])
+    assert f"argument {option}: '' is an empty path; name a file or folder" in capsys.readouterr().err
+
+
+def test_a_run_whose_every_step_was_skipped_is_no_model(dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop.torch.nn.utils, "clip_grad_norm_", lambda *_: torch.tensor(float("inf")))
+    with pytest.raises(FitError, match="None of the 7 steps had finite gradients, so nothing was learned"):
+        loop.fit(options(dataset, tmp_path, "--schedule", "1@32"))
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+def test_weights_given_as_a_folder_are_named(tmp_path):
+    with pytest.raises(FitError, match=f"--init {tmp_path} is a folder; give the file.*model.safetensors"):
+        start.build_model(str(tmp_path))

@@ -160,3 +160,10 @@ def test_hub_errors_say_what_to_do(error, message, monkeypatch):
     monkeypatch.setattr(hub_module, "snapshot_download", fail)
     with pytest.raises(ModelError, match=message):
         load("hf-hub:user/repo@v9")
+
+
+@pytest.mark.parametrize("source", ["hf-hub:foo", "hf-hub:user/repo@", "hf-hub:a/b/c"])
+def test_a_malformed_place_on_the_hub_is_named_before_it_is_asked(source, monkeypatch):
+    monkeypatch.setattr(hub_module, "snapshot_download", lambda *_, **__: pytest.fail("asked"))
+    with pytest.raises(ModelError, match=f"{source} is not of the form local-dir:PATH, or hf-hub:USER/REPO"):
+        load(source)

@@ -39,7 +39,7 @@ from skin_lesion.model import (
     weights_digest,
 )
 from train.card import write_card
-from train.data import DataError, add_data_argument, read_ham10000
+from train.data import DataError, add_data_argument, given_path, read_ham10000
 from train.decisions import KEPT, familiarity, farthest, operating_points, set_thresholds
 from train.evaluate import part_of_training_split
 from train.files import whole
@@ -153,7 +153,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m train.calibrate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("model", type=Path, metavar="MODEL", help="a model folder, as train.fit writes it")
+    parser.add_argument("model", type=given_path, metavar="MODEL", help="a model folder, as train.fit writes it")
     add_data_argument(parser)
     parser.add_argument(
         "--prior",

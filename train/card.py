@@ -31,6 +31,7 @@ from skin_lesion.tables import (
     with_interval,
 )
 from skin_lesion.texts import CITATION, DATA, DISCLAIMER, INPUT_NOTE, LIMITS, bullets
+from train.data import given_path
 from train.figures import CAPTIONS
 from train.files import whole
 
@@ -179,6 +180,7 @@ def _results(metrics: dict[str, Any]) -> Iterator[str]:
             f"weights are not among them. Intervals: {pooled['interval']}."
         )
         yield _figures(pooled)
+        yield subgroup_table(pooled)
 
 
 def _held_out(test: dict[str, Any]) -> Iterator[str]:
@@ -262,7 +264,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m train.card", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("model", type=Path, nargs="?", default=BUNDLED, metavar="MODEL")
+    parser.add_argument("model", type=given_path, nargs="?", default=BUNDLED, metavar="MODEL")
     folder = parser.parse_args().model
     try:
         metrics = read_metrics(folder)
@@ -270,7 +272,7 @@ def main() -> int:
         print(f"train.card: {error}", file=sys.stderr)
         return 1
     if "training" not in metrics:
-        print(f"train.card: {folder} has no metrics.json of train.fit.", file=sys.stderr)
+        print(f"train.card: {folder} has no metrics.json of train.fit; give a folder that it wrote.", file=sys.stderr)
         return 1
     write_card(folder, metrics)
     print(f"written: {folder / 'README.md'}")

@@ -44,12 +44,19 @@ class Record:
         return CODES.index(self.dx)
 
 
+def given_path(text: str) -> Path:
+    """A type for argparse: Path("") would be the current folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("'' is an empty path; name a file or folder, or . for the current one")
+    return Path(text)
+
+
 def add_data_argument(parser: argparse.ArgumentParser, required: bool = True) -> None:
     """Add --data, which falls back to the variable HAM10000_DIR."""
     default = os.environ.get("HAM10000_DIR")
     parser.add_argument(
         "--data",
-        type=Path,
+        type=given_path,
         default=Path(default) if default else None,
         required=required and not default,
         metavar="DIR",

@@ -37,7 +37,7 @@ def pick_device(name: str, group: Processes) -> torch.device:
             raise  # the first process has one: what ails this one's is worth a traceback
         here = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
         raise FitError(
-            f"--device {name!r} cannot be used ({str(error).splitlines()[0]}). Here: {', '.join(here)}."
+            f"--device {name!r} cannot be used. Here: {', '.join(here)}. (torch: {str(error).splitlines()[0][:100]})"
         ) from None
     if device.type == "cuda" and group.size > 1:
         torch.cuda.set_device(device)  # nccl works on the current one

@@ -24,7 +24,7 @@ from skin_lesion.predict import Classifier
 from skin_lesion.tables import headline_lines
 from train.altered import answers_stay, write_altered
 from train.card import write_card
-from train.data import DataError, Record, add_data_argument, read_ham10000
+from train.data import DataError, Record, add_data_argument, given_path, read_ham10000
 from train.decisions import achieved, foreign_caught
 from train.figures import write_figures
 from train.files import whole
@@ -130,10 +130,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m train.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("model", type=Path, metavar="MODEL", help="a model folder, as train.fit writes it")
+    parser.add_argument("model", type=given_path, metavar="MODEL", help="a model folder, as train.fit writes it")
     add_data_argument(parser)
     parser.add_argument(
-        "--foreign", type=Path, metavar="DIR", help="pictures that are no dermatoscopic images (default: built-in ones)"
+        "--foreign",
+        type=given_path,
+        metavar="DIR",
+        help="pictures that are no dermatoscopic images (default: built-in ones)",
     )
     args = parser.parse_args()
     try:

@@ -22,7 +22,7 @@ from skin_lesion.images import SUFFIXES, image_files
 from skin_lesion.model import METRICS, ModelError, load, read_metrics, weights_digest
 from skin_lesion.tables import headline_lines
 from train.card import write_card
-from train.data import DataError, Record
+from train.data import DataError, Record, given_path
 from train.evaluate import figures_of
 from train.folder import PREDICTIONS, write_json
 from train.predictions import image_size, read_predictions, write_predictions
@@ -41,7 +41,7 @@ def read_labelled(images: Path, truth: Path | None = None) -> list[Record]:
         DataError: a folder, image, column, class or value is missing, unknown or double.
     """
     if not images.is_dir():
-        raise DataError(f"There is no folder {images}.")
+        raise DataError(f"There is no folder {images}. Give one of images, or of a folder of images for each class.")
     paths = image_files(images)
     if not paths:
         raise DataError(f"{images} holds no image ({', '.join(SUFFIXES)}).")
@@ -73,7 +73,7 @@ def _from_folders(images: Path, paths: list[Path]) -> list[Record]:
 
 def _from_table(truth: Path, paths: list[Path]) -> list[Record]:
     if not truth.is_file():
-        raise DataError(f"There is no file {truth}.")
+        raise DataError(f"There is no file {truth}. Give the CSV file that says which image is what.")
     try:
         text = truth.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
@@ -133,7 +133,10 @@ def external(folder: Path, images: Path, truth: Path | None, name: str) -> dict[
     """Test, write what is named above, and return the set's section of metrics.json."""
     classifier = load(f"local-dir:{folder}")
     if "training" not in classifier.metrics:
-        raise ModelError(f"{folder} has no metrics.json of train.fit, into which the figures could go.")
+        raise ModelError(
+            f"{folder} has no metrics.json of train.fit, into which the figures could go. "
+            "Give a folder that train.fit wrote."
+        )
     records = read_labelled(images, truth)
     if unused := len(image_files(images)) - len(records):
         print(f"train.external: {unused} images have no line in {truth} and are left out", file=sys.stderr)
@@ -155,9 +158,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m train.external", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("model", type=Path, metavar="MODEL", help="a model folder, as train.fit writes it")
-    parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder of the images")
-    parser.add_argument("--truth", type=Path, metavar="CSV", help="ground truth, as the ISIC challenges give it")
+    parser.add_argument("model", type=given_path, metavar="MODEL", help="a model folder, as train.fit writes it")
+    parser.add_argument("--images", type=given_path, required=True, metavar="DIR", help="folder of the images")
+    parser.add_argument("--truth", type=given_path, metavar="CSV", help="ground truth, as the ISIC challenges give it")
     parser.add_argument("--name", help="what to call the set (default: the folder's name)")
     args = parser.parse_args()
     name = args.name or args.images.resolve().name

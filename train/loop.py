@@ -174,6 +174,11 @@ def _fit(options: Options, group: Processes) -> None:
             print(json.dumps(line), flush=True)
         group.first(partial(save_checkpoint, state, options, split_id, history))
 
+    if all(line["loss"] is None for line in history):
+        raise FitError(
+            f"None of the {steps * options.epochs} steps had finite gradients, so nothing was learned. "
+            f"Train longer, as fp16 finds its scale in the first steps, or use --amp bf16 or off (now {options.amp})."
+        )
     made |= {"fingerprint": split_id, "images": {p: len(parts[p]) for p in PARTS}}
     record = {"images": len(training), "options": plain(options), "history": history, **before}
     group.first(lambda: _finish(best, options, split=made, training=record))
@@ -222,6 +227,12 @@ def _check_out(options: Options) -> None:
             f"to go on with that model: python -m train.calibrate {out}."
         )
     if not options.resume:  # what is resumed is there
+        others = sorted(p.name for p in out.iterdir()) if out.is_dir() and not options.checkpoint.exists() else []
+        if others:
+            raise FitError(
+                f"--out {out} holds other files, which could be overwritten: {', '.join(others[:3])}"
+                f"{' ...' * (len(others) > 3)}. Give a new folder, or an empty one."
+            )
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from train.data import add_data_argument
+from train.data import add_data_argument, given_path
 
 
 class FitError(RuntimeError):
@@ -92,7 +92,7 @@ def parse_options(argv: list[str] | None = None, description: str | None = None)
     )
     add = parser.add_argument
     add_data_argument(parser)
-    add("--out", type=Path, default=Path("runs/model"), help="model folder to write (default: %(default)s)")
+    add("--out", type=given_path, default=Path("runs/model"), help="model folder to write (default: %(default)s)")
     add(
         "--init",
         default="imagenet",
@@ -159,7 +159,13 @@ def parse_options(argv: list[str] | None = None, description: str | None = None)
     add("--seed", type=number(0, 2**31, int), default=0, help="weights, order, augmentation (default: %(default)s)")
     add("--split-seed", type=number(0, 2**31, int), default=0, help="of the 70/15/15 split (default: %(default)s)")
     add("--fold", type=_fold, metavar="I/K", help="cross-validation: hold out the I-th of K parts; then train.pool")
-    add("--limit", type=number(0, 10**6, int), default=0, metavar="N", help="only N images a part, to try things out")
+    add(
+        "--limit",
+        type=number(0, 10**6, int),
+        default=0,
+        metavar="N",
+        help="only N images a part, to try things out; 0: all",
+    )
     add("--resume", action="store_true", help="go on after the last whole epoch of --out")
     values = vars(parser.parse_args(argv))
     values["schedule"] = tuple(values["schedule"])

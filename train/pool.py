@@ -22,6 +22,7 @@ from typing import Any
 from skin_lesion.model import METRICS, ModelError, read_metrics
 from skin_lesion.tables import headline_lines
 from train.card import write_card
+from train.data import given_path
 from train.evaluate import figures_of
 from train.folder import PREDICTIONS, write_json
 from train.predictions import Predictions, read_predictions
@@ -62,8 +63,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m train.pool", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folds", type=Path, nargs="+", metavar="FOLD", help="the model folders of all folds")
-    parser.add_argument("--into", type=Path, metavar="MODEL", help="model folder to write the pooled figures into")
+    parser.add_argument("folds", type=given_path, nargs="+", metavar="FOLD", help="the model folders of all folds")
+    parser.add_argument(
+        "--into", type=given_path, metavar="MODEL", help="model folder to write the pooled figures into"
+    )
     args = parser.parse_args()
     try:
         pooled = pool(args.folds)

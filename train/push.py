@@ -34,7 +34,7 @@ from skin_lesion import examples, hub
 from skin_lesion.classes import CODES
 from skin_lesion.model import METRICS, ModelError, load, read_metrics
 from train.card import model_card
-from train.data import DataError, Record, add_data_argument, read_ham10000
+from train.data import DataError, Record, add_data_argument, given_path, read_ham10000
 from train.evaluate import part_of_training_split
 from train.folder import ALTERED, FIGURES, FOREIGN, PREDICTIONS
 from train.split import merge_lesions
@@ -221,7 +221,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         prog="python -m train.push", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("model", type=Path, metavar="MODEL", help="a model folder that train.evaluate has been run on")
+    add("model", type=given_path, metavar="MODEL", help="a model folder that train.evaluate has been run on")
     add("--repo", required=True, metavar="USER/NAME", help="created if it does not exist")
     add("--private", action="store_true", help="create it private")
     where = parser.add_mutually_exclusive_group()

@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from skin_lesion.classes import CODES
-from skin_lesion.model import ARCHITECTURE, read_metrics
+from skin_lesion.model import ARCHITECTURE, WEIGHTS, read_metrics
 from train.options import FitError
 
 
@@ -24,6 +24,8 @@ def build_model(init: str, drop_path: float = 0.0) -> torch.nn.Module:
                 f"The ImageNet weights could not be downloaded ({error}). Check the network, "
                 "or give --init PATH of a .safetensors file, or --init none."
             ) from error
+    if Path(init).is_dir():
+        raise FitError(f"--init {init} is a folder; give the file of its weights: {Path(init) / WEIGHTS}.")
     model = timm.create_model(ARCHITECTURE, **arguments)
     try:
         weights = load_file(init)
@@ -33,7 +35,10 @@ def build_model(init: str, drop_path: float = 0.0) -> torch.nn.Module:
     fitting = {k: v for k, v in weights.items() if k in own and v.shape == own[k].shape}
     missing = [k for k in own if k not in fitting and not k.startswith("classifier.")]
     if missing:
-        raise FitError(f"--init {init} lacks {len(missing)} weights of {ARCHITECTURE}; the first: {missing[0]}.")
+        raise FitError(
+            f"--init {init} lacks {len(missing)} weights of {ARCHITECTURE}; the first: {missing[0]}. "
+            f"Give a file of timm's {ARCHITECTURE}, such as {WEIGHTS} of a model folder."
+        )
     model.load_state_dict(fitting, strict=False)
     return model
 

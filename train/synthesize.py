@@ -24,6 +24,7 @@ import numpy as np
 from PIL import Image
 
 from skin_lesion.classes import CODES
+from train.data import given_path
 from train.synthesis.lesions import render
 
 SOURCE = "synthetic: rendered by train/synthesize.py"
@@ -40,7 +41,9 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m train.synthesize", description="Render the demo's synthetic example images."
     )
-    parser.add_argument("--out", type=Path, default=Path("examples"), help="folder for the images and credits.csv")
+    parser.add_argument(
+        "--out", type=given_path, default=Path("examples"), help="folder for the images and credits.csv"
+    )
     parser.add_argument("--candidates", type=int, default=24, help="draws per class to choose from")
     parser.add_argument("--seed", type=int, default=0, help="non-negative; another one gives other images")
     parser.add_argument("--model", metavar="SOURCE", help="model that chooses, as skin_lesion.load takes it")
