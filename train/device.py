@@ -68,8 +68,8 @@ def place(model: nn.Module, device: torch.device, amp: str) -> nn.Module:
 class _Float32Conv2d(nn.Conv2d):
     """A convolution that computes in float32 also where autocast says bf16.
 
-    On x86 processors the backward pass of a depthwise convolution is slow in bf16: by its input up to sixty times
-    slower than in float32 where the stride is 2, by its weight three times at 5×5. All else gains from bf16.
+    On x86 processors the backward pass of a depthwise convolution is slow in bf16: where the stride is 2, by its input
+    ten times slower than in float32 and more; at 5×5, by its weight three times. All else gains from bf16.
     """
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:

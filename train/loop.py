@@ -177,7 +177,8 @@ def _fit(options: Options, group: Processes) -> None:
     if all(line["loss"] is None for line in history):
         raise FitError(
             f"None of the {steps * options.epochs} steps had finite gradients, so nothing was learned. "
-            f"Train longer, as fp16 finds its scale in the first steps, or use --amp bf16 or off (now {options.amp})."
+            f"Delete {options.checkpoint}, then train longer, as fp16 finds its scale in the first steps, or use "
+            f"--amp bf16 or off (now {options.amp})."
         )
     made |= {"fingerprint": split_id, "images": {p: len(parts[p]) for p in PARTS}}
     record = {"images": len(training), "options": plain(options), "history": history, **before}
