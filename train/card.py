@@ -216,12 +216,20 @@ def _training(record: dict[str, Any]) -> str:
     before = _training(record["before"]) + "\n\nThen, from these weights: " if "before" in record else ""
     start = "" if before else f"starting weights `{options['init']}`; "
     schedule = ", ".join(f"{epochs} epochs at {side} px" for epochs, side in options["schedule"])
+    teachers = len(record.get("teachers", []))
+    count = "1 model" if teachers == 1 else f"{teachers} models"
+    taught = (
+        f"learnt from the answers of {count} of its own kind, whose training stands in "
+        "metrics.json, instead of the labels; "
+        if teachers
+        else ""
+    )
     mixup = f"mixup {options['mixup']:g}; " if options.get("mixup") else ""
     return (
         f"{before}{start}{record['images']:,} images, {schedule}; AdamW, batch {options['batch']}, "
         f"peak learning rate {options['lr']:g}, cosine; "
-        f"averaged weights (EMA {options['ema']:g}); {mixup}label smoothing {options['smoothing']:g}; logit adjustment "
-        f"{options['adjust']:g} for the rare classes (arXiv:2007.07314); seed {options['seed']}."
+        f"averaged weights (EMA {options['ema']:g}); {mixup}{taught}label smoothing {options['smoothing']:g}; "
+        f"logit adjustment {options['adjust']:g} for the rare classes (arXiv:2007.07314); seed {options['seed']}."
     )
 
 

@@ -41,6 +41,7 @@ from train.options import FitError, Options
 from train.processes import Processes, processes
 from train.split import PARTS, RATIOS, fingerprint, split
 from train.start import build_model, earlier_training
+from train.teachers import load_teachers
 from train.validate import normalisation, predict
 
 MAX_SKIPPED = 20  # steps in a row without finite gradients before training gives up
@@ -97,6 +98,7 @@ def _fit(options: Options, group: Processes) -> None:
     mixup = Mixup(options.mixup, mode="elem", label_smoothing=0, num_classes=len(CODES)) if options.mixup else None
     steps = len(labels) // options.batch  # an epoch drops its incomplete last batch
 
+    teachers, taught = load_teachers(options.teacher, split_id, share, device, options.amp)
     before = group.first(lambda: earlier_training(options.init, split_id))
     state = {"model": model, "optimizer": optimizer, "scaler": scaler, "average": average}
     history = restore(state, group.first(lambda: read_checkpoint(state, options, split_id)))
@@ -127,6 +129,8 @@ def _fit(options: Options, group: Processes) -> None:
             y = labels[index[group.share]].to(device)
             if mixup:
                 x, y = mixup(x, y)  # y: (B, 7) from here on
+            with torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
+                y = teachers(x) if teachers else y
             x = ((x - mean) / std).contiguous(memory_format=torch.channels_last)
             with torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
                 logits = network(x)
@@ -181,7 +185,7 @@ def _fit(options: Options, group: Processes) -> None:
             f"--amp bf16 or off (now {options.amp})."
         )
     made |= {"fingerprint": split_id, "images": {p: len(parts[p]) for p in PARTS}}
-    record = {"images": len(training), "options": plain(options), "history": history, **before}
+    record = {"images": len(training), "options": plain(options), "history": history, **taught, **before}
     group.first(lambda: _finish(best, options, split=made, training=record))
 
 

@@ -19,6 +19,7 @@ class Options:
     data: Path  # the HAM10000 folder
     out: Path  # the model folder to write
     init: str  # imagenet, none, or the path of a .safetensors file
+    teacher: tuple[Path, ...]  # model folders whose answers are learnt instead of the labels
     schedule: tuple[tuple[int, int], ...]  # (epochs, side in px), one after the other
     input_side: int  # px, of the finished model's square input; validation runs at it too
     batch: int  # images per step
@@ -100,6 +101,14 @@ def parse_options(argv: list[str] | None = None, description: str | None = None)
         help="starting weights: timm's ImageNet weights from the Hub, none, or a .safetensors file",
     )
     add(
+        "--teacher",
+        type=given_path,
+        nargs="+",
+        default=(),
+        metavar="FOLDER",
+        help="models of train.fit, of the same split: learn the mean of their answers instead of the labels",
+    )
+    add(
         "--schedule",
         nargs="+",
         type=_phase,
@@ -168,5 +177,5 @@ def parse_options(argv: list[str] | None = None, description: str | None = None)
     )
     add("--resume", action="store_true", help="go on after the last whole epoch of --out")
     values = vars(parser.parse_args(argv))
-    values["schedule"] = tuple(values["schedule"])
+    values["schedule"], values["teacher"] = tuple(values["schedule"]), tuple(values["teacher"])
     return Options(**values)

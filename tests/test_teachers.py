@@ -1,0 +1,87 @@
+import json
+import shutil
+
+import pytest
+import torch
+from tiny import options
+
+from skin_lesion.classes import CODES
+from skin_lesion.model import load
+from train import calibrate, loop
+from train.card import model_card
+from train.folder import write_json
+from train.options import FitError
+from train.teachers import load_teachers
+from train.validate import normalisation
+
+CPU = torch.device("cpu")
+SHARE = torch.tensor([0.03, 0.05, 0.11, 0.01, 0.11, 0.67, 0.02])
+
+
+@pytest.fixture(scope="module")
+def split_id(trained):
+    return load(f"local-dir:{trained}").metrics["split"]["fingerprint"]
+
+
+def images(count=4):
+    return torch.rand(count, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+
+
+def test_targets_are_probabilities_under_the_class_shares_of_training(trained, split_id):
+    """Trained with logit adjustment 1, so softmax(z + log share) is what the teacher believes."""
+    teachers, _ = load_teachers([trained], split_id, SHARE, CPU, "off")
+    classifier = load(f"local-dir:{trained}")
+    x = images()
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in normalisation(classifier.model))
+    expected = (classifier.model((x - mean) / std) + SHARE.log()).softmax(1)
+    assert torch.allclose(teachers(x), expected, atol=1e-5)
+
+
+def test_calibration_does_not_change_what_is_taught(trained, dataset, split_id, tmp_path, monkeypatch):
+    folder = shutil.copytree(trained, tmp_path / "calibrated")
+    monkeypatch.setattr(calibrate, "temperature", lambda labels, logits: 2.0)
+    calibrate.calibrate(folder, dataset, prior=0.5)
+    metrics = load(f"local-dir:{folder}").metrics
+    assert metrics["calibration"]["temperature"] == 2 and metrics["calibration"]["prior"] > 0
+    share = torch.tensor([metrics["calibration"]["class_share"][code] for code in CODES])
+    before, after = (load_teachers([f], split_id, share, CPU, "off")[0](images()) for f in (trained, folder))
+    assert torch.allclose(before, after, atol=1e-4)
+
+
+def test_several_teachers_are_averaged(trained, split_id, tmp_path):
+    other = shutil.copytree(trained, tmp_path / "other")
+    metrics = json.loads((other / "metrics.json").read_text())
+    metrics["training"]["options"]["adjust"] = 0.0
+    write_json(other / "metrics.json", metrics)
+    one, two, both = (
+        load_teachers(folders, split_id, SHARE, CPU, "off")[0](images())
+        for folders in ([trained], [other], [trained, other])
+    )
+    assert not torch.allclose(one, two) and torch.allclose(both, (one + two) / 2, atol=1e-6)
+
+
+def test_the_student_learns_the_teachers_answers_and_the_card_says_so(trained, dataset, tmp_path, monkeypatch):
+    seen = []
+    cross_entropy = loop.F.cross_entropy
+    monkeypatch.setattr(loop.F, "cross_entropy", lambda x, y, **k: seen.append(y) or cross_entropy(x, y, **k))
+    asked = []
+    forward = loop.load_teachers.__globals__["Teachers"].forward
+    monkeypatch.setattr("train.teachers.Teachers.forward", lambda self, x: asked.append(forward(self, x)) or asked[-1])
+    out = loop.fit(options(dataset, tmp_path / "student", "--schedule", "1@32", "--teacher", str(trained)))
+    assert len(seen) == len(asked) > 0 and all(torch.equal(a, b) for a, b in zip(seen, asked, strict=True))
+    metrics = json.loads((out / "metrics.json").read_text())
+    (teacher,) = metrics["training"]["teachers"]
+    assert teacher["training"] == json.loads((trained / "metrics.json").read_text())["training"]
+    assert teacher["weights"] == load(f"local-dir:{trained}").revision
+    assert metrics["training"]["options"]["teacher"] == [trained.name]
+    assert "learnt from the answers of 1 model of its own kind" in model_card(metrics)
+
+
+def test_teachers_that_cannot_teach_are_named(trained, dataset, split_id, model_folder, tmp_path):
+    with pytest.raises(FitError, match="--teacher .* was trained on split .* this run has 0000"):
+        load_teachers([trained], "0" * 16, SHARE, CPU, "off")
+    with pytest.raises(FitError, match="--teacher: There is no model folder"):
+        load_teachers([tmp_path / "no"], split_id, SHARE, CPU, "off")
+    with pytest.raises(FitError, match="has no metrics.json of train.fit"):
+        load_teachers([model_folder], split_id, SHARE, CPU, "off")
+    assert load_teachers([], split_id, SHARE, CPU, "off") == (None, {})
