@@ -1,6 +1,7 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from tiny import options
@@ -8,10 +9,12 @@ from tiny import options
 from skin_lesion.classes import CODES
 from skin_lesion.model import load
 from train import calibrate, loop
+from train.batches import copies_of
 from train.card import model_card
+from train.device import place
 from train.folder import write_json
 from train.options import FitError
-from train.teachers import load_teachers
+from train.teachers import Teachers, load_teachers
 from train.validate import normalisation
 
 CPU = torch.device("cpu")
@@ -75,6 +78,36 @@ def test_the_student_learns_the_teachers_answers_and_the_card_says_so(trained, d
     assert teacher["weights"] == load(f"local-dir:{trained}").revision
     assert metrics["training"]["options"]["teacher"] == [trained.name]
     assert "learnt from the answers of 1 model of its own kind" in model_card(metrics)
+
+
+def test_the_teachers_see_the_image_that_the_student_sees_compressed_once_more(trained, dataset, tmp_path, monkeypatch):
+    def views(name, copies):
+        """What the teachers and the student of one run were given, where training has these copies."""
+        seen = {"teachers": [], "student": []}
+        monkeypatch.setattr(loop, "copies_of", lambda training: copies(copies_of(training)))
+
+        class Watched(Teachers):
+            def forward(self, x):
+                seen["teachers"].append(x.clone())
+                return super().forward(x)
+
+        monkeypatch.setattr("train.teachers.Teachers", Watched)
+        monkeypatch.setattr(loop, "place", lambda model, *a: watch(place(model, *a), seen["student"]))
+        loop.fit(options(dataset, tmp_path / name, "--schedule", "1@32", "--mixup", "0.2", "--teacher", str(trained)))
+        return [torch.stack(x) for x in seen.values()]
+
+    def watch(model, seen):
+        model.register_forward_pre_hook(
+            lambda module, x: seen.append(x[0].detach().clone()) if module.training else None
+        )
+        return model
+
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in normalisation(load(f"local-dir:{trained}").model))
+    teachers, student = views("same", lambda copies: [copies[0], copies[0]])
+    assert len(teachers) > 0 and torch.allclose((teachers - mean) / std, student, atol=1e-5)
+    again, dark = views("dark", lambda copies: [copies[0], np.zeros_like(copies[0])])
+    assert torch.equal(again, teachers)
+    assert not torch.allclose(dark, student, atol=0.1)
 
 
 def test_teachers_that_cannot_teach_are_named(trained, dataset, split_id, model_folder, tmp_path):

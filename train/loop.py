@@ -96,6 +96,7 @@ def _fit(options: Options, group: Processes) -> None:
     best = average.module if average else model
     mean, std = (torch.tensor(v, device=device).view(3, 1, 1) for v in normalisation(model))
     mixup = Mixup(options.mixup, mode="elem", label_smoothing=0, num_classes=len(CODES)) if options.mixup else None
+    augmented = partial(augment, scale=(options.crop, 1.0), batch=options.batch, share=group.share)
     steps = len(labels) // options.batch  # an epoch drops its incomplete last batch
 
     teachers, taught = load_teachers(options.teacher, split_id, share, device, options.amp)
@@ -124,13 +125,21 @@ def _fit(options: Options, group: Processes) -> None:
         for step, index in enumerate(progress):
             for parameters in optimizer.param_groups:
                 parameters["lr"] = options.lr * _schedule(epoch + step / steps, options.warmup, options.epochs)
-            x = torch.from_numpy(pick(copies, index, generator, group.share)).to(device)
-            x = augment(x, side, generator, (options.crop, 1.0), batch=len(index), share=group.share)
-            y = labels[index[group.share]].to(device)
-            if mixup:
-                x, y = mixup(x, y)  # y: (B, 7) from here on
+            labelled = labels[index[group.share]].to(device)
+            given = [pick(copies, index, generator, group.share)]
+            if teachers:  # they see the image itself, so that an answer survives compression
+                given.append(copies[0][index[group.share]])
+            numbers, views = (generator.get_state(), np.random.get_state()), []
+            for images in given:  # the same crops, light and pairs for both
+                generator.set_state(numbers[0])
+                np.random.set_state(numbers[1])
+                x, y = augmented(torch.from_numpy(images).to(device), side, generator), labelled
+                if mixup:
+                    x, y = mixup(x, y)  # y: (B, 7) from here on
+                views.append(x)
+            x = views[0]
             with torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
-                y = teachers(x) if teachers else y
+                y = teachers(views[1]) if teachers else y
             x = ((x - mean) / std).contiguous(memory_format=torch.channels_last)
             with torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
                 logits = network(x)

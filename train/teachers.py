@@ -1,8 +1,9 @@
 """Learn the answers of trained models instead of the labels (knowledge distillation).
 
-The teachers see every image as the student does, augmented, mixed and at the same resolution, and the mean of
-their probabilities is the target (Beyer et al. 2022, https://arxiv.org/abs/2106.05237). So one network of
-the size of each comes near to what all of them know together.
+The teachers see every image as the student does, with the same crop, light and partner and at the same resolution,
+and the mean of their probabilities is the target (Beyer et al. 2022, https://arxiv.org/abs/2106.05237). So one network
+of the size of each comes near to what all of them know together. One thing differs: where the student sees an image
+compressed once more, the teachers see the image itself, so it learns to give both the same answer.
 """
 
 from collections.abc import Sequence
