@@ -21,17 +21,19 @@ except ImportError:
 import gradio as gr
 
 import skin_lesion
+from skin_lesion.classes import CODES
 from skin_lesion.examples import FOLDER, Example, read_examples
 from skin_lesion.images import MAX_BYTES
 from skin_lesion.model import ModelError
 from skin_lesion.predict import Classifier
 from skin_lesion.texts import DISCLAIMER, INPUT_NOTE, PRIVACY
 from skin_lesion.ui import about_tab, api, classes_tab, gallery, gradcam_tab, predict_tab
-from skin_lesion.ui.answer import answer, remap
+from skin_lesion.ui.answer import another_map, answer, repaint, stop
 from skin_lesion.ui.theme import CSS, theme
 from skin_lesion.ui.upload import LesionImage
 
 EXAMPLES = Path(__file__).with_name("examples")
+MAPS = 4  # made at a time, for all visitors together; a quick one must not wait behind every slow one
 log = logging.getLogger("skin_lesion")
 
 
@@ -70,6 +72,10 @@ def build_demo(classifier: Classifier, fallback: str = "") -> gr.Blocks:
         """A click on an example: the page's own copy becomes the image, as if it had been uploaded."""
         return pictures.value[event.index]["image"]["path"]
 
+    def choose(event: gr.SelectData) -> str:
+        """A click on a class's small map."""
+        return CODES[event.index]
+
     with gr.Blocks(title="Skin lesion classifier", analytics_enabled=False, delete_cache=(60, 300)) as demo:
         gr.HTML(
             f"<header><h1>Skin lesions under the dermatoscope</h1>"
@@ -94,7 +100,7 @@ def build_demo(classifier: Classifier, fallback: str = "") -> gr.Blocks:
                 with gr.Tab("Predict", id="predict"):
                     result = predict_tab.build()
                 with gr.Tab("Grad-CAM", id="gradcam"):
-                    cam = gradcam_tab.build()
+                    cam = gradcam_tab.build(classifier)
                 with gr.Tab("Classes", id="classes"):
                     classes_tab.build()
                 with gr.Tab("About", id="about"):
@@ -102,21 +108,32 @@ def build_demo(classifier: Classifier, fallback: str = "") -> gr.Blocks:
         api.build(classifier, fallback)
 
         pictures.select(pick, None, image, api_visibility="private")
+        view = [cam.opacity, cam.beside, cam.page]
+        quietly: dict[str, Any] = {"api_visibility": "private", "show_progress": "minimal"}
+        cam.all_classes.select(choose, None, cam.target, api_visibility="private")
+        gr.on(
+            [cam.target.change, cam.method.change],
+            partial(another_map, classifier),
+            [image, cam.target, cam.method, *view],
+            [cam.map, cam.caption, cam.stop, cam.page],
+            trigger_mode="multiple",  # the newer one ends the older, see Page
+            concurrency_limit=MAPS,
+            **quietly,
+        )
+        cam.stop.click(partial(stop, classifier), cam.page, [cam.target, cam.method, cam.caption, cam.stop], **quietly)
+        gr.on(
+            [cam.opacity.input, cam.beside.input],  # input, not release: it comes from the keyboard too
+            repaint,
+            [image, *view],
+            cam.map,
+            trigger_mode="always_last",
+            **quietly,
+        )
         image.change(
             partial(answer, classifier),
-            [image, cam.opacity],
-            [result, cam.target, cam.map, cam.caption],
-            api_visibility="private",
-            show_progress="minimal",
-        )
-        gr.on(
-            [cam.target.input, cam.opacity.release],
-            partial(remap, classifier),
-            [image, cam.target, cam.opacity],
-            [cam.map, cam.caption],
-            api_visibility="private",
-            show_progress="minimal",
-            trigger_mode="always_last",  # the map must end at the class that is chosen, however fast one clicks
+            [image, *view],
+            [result, cam.target, cam.method, cam.map, cam.caption, cam.all_classes, cam.stop, cam.page],
+            **quietly,
         )
     return demo
 

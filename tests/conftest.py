@@ -27,7 +27,7 @@ from skin_lesion.hub import FILES
 from skin_lesion.model import load
 from train import calibrate, evaluate, loop
 from train.cache import load_images
-from train.data import COLUMNS, read_ham10000
+from train.data import COLUMNS, MASKS, read_ham10000
 from train.folder import save_model_folder, write_json
 from train.foreign import foreign_images
 from train.split import PARTS, RATIOS, fingerprint, split
@@ -38,6 +38,9 @@ def write_dataset(folder: Path, lesions_per_class: int = 6, images_per_lesion: i
     """A folder in HAM10000's layout: each class has its own mean colour, so that it can be learnt."""
     rng = np.random.default_rng(0)
     rows = []
+    masks = folder / MASKS
+    masks.mkdir(parents=True, exist_ok=True)
+    lesion_mask = Image.fromarray(np.pad(np.full((24, 32), 255, np.uint8), ((12, 12), (16, 16)))).convert("1")
     for c, dx in enumerate(CODES):
         for lesion in range(lesions_per_class):
             for _ in range(images_per_lesion):
@@ -48,6 +51,7 @@ def write_dataset(folder: Path, lesions_per_class: int = 6, images_per_lesion: i
                 colour = np.array([c * 36, 255 - c * 36, 128])
                 pixels = np.clip(colour + rng.normal(0, 12, (48, 64, 3)), 0, 255).astype(np.uint8)
                 Image.fromarray(pixels).save(part / f"{name}.jpg", quality=95)
+                lesion_mask.save(masks / f"{name}_segmentation.png")
                 rows.append([f"HAM_{c}{lesion:03d}", name, dx, "histo", "50.0", "male", "back"])
     with open(folder / "HAM10000_metadata.csv", "w", newline="") as file:
         writer = csv.writer(file)

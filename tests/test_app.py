@@ -1,9 +1,14 @@
+import base64
 import csv
+import io
 import json
 import logging
+import re
 import sys
+import time
 import types
 from importlib import reload
+from unittest import mock
 from urllib.request import urlopen
 
 import gradio as gr
@@ -14,11 +19,13 @@ from PIL import Image
 
 import app
 from skin_lesion.classes import BY_CODE, CODES
-from skin_lesion.explain import gradcam
+from skin_lesion.explain import METHODS, Explanation, explain, steps
 from skin_lesion.model import ModelError
+from skin_lesion.overlay import overlay
 from skin_lesion.texts import DISCLAIMER
-from skin_lesion.ui import answer, classes_tab, predict_tab
+from skin_lesion.ui import answer, classes_tab, gradcam_tab, predict_tab
 from skin_lesion.ui.about_tab import about_markdown
+from skin_lesion.ui.gradcam_tab import Page
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +54,17 @@ def test_predict_gives_what_the_library_gives(client, classifier, picture):
     assert list(result["probabilities"]) == list(CODES)
 
 
+def test_explain_knows_all_methods(client, classifier, picture):
+    prediction = classifier.predict(picture)
+    for method in METHODS:
+        _, result = client.predict(handle_file(picture), "mel", 0.7, method, api_name="/explain")
+        expected = explain(classifier, prediction, ["mel"], method, picture)["mel"]
+        assert (result["method"], result["layer"]) == (method, expected.layer) and result["measured"]
+        assert np.allclose(result["map"], expected.heat, atol=1e-3)
+    with pytest.raises(Exception, match="'lime'.*gradcam, finer, integrated_gradients, occlusion"):
+        client.predict(handle_file(picture), "mel", 0.7, "lime", api_name="/explain")
+
+
 def test_explain_gives_a_picture_and_the_map_of_the_asked_class(client, classifier, picture):
     prediction = classifier.predict(picture)
     for target in ("", "df"):
@@ -55,7 +73,7 @@ def test_explain_gives_a_picture_and_the_map_of_the_asked_class(client, classifi
         assert width == 120 and height > 90 and overlay.endswith(".png")  # the caption stands below
         code = target or prediction.code
         assert result["target"] == code and result["layer"] == "bn2" and result["caveat"]
-        assert np.allclose(result["map"], gradcam(classifier, prediction, [code])[code].heat, atol=1e-3)
+        assert np.allclose(result["map"], explain(classifier, prediction, [code])[code].heat, atol=1e-3)
 
 
 def test_classes_and_model(client, classifier):
@@ -112,22 +130,140 @@ def test_the_page_carries_the_disclaimer_first_and_records_no_history(server):
     assert config["analytics_enabled"] is False
 
 
-def test_a_new_image_fills_both_tabs_and_a_bad_one_leaves_no_old_answer(classifier, picture, tmp_path):
-    html, code, map_, caption = answer.answer(classifier, str(picture), 0.7)
-    assert code in CODES and map_.width == 120 and map_.height > 90
-    assert all(f"({c})" in html for c in CODES) and all(BY_CODE[c].colour in html for c in CODES)
-    assert f"({code})" in caption and "bn2" in caption
+def page_of(classifier, picture):
+    """The page after an image was given."""
+    page = Page()
+    list(answer.answer(classifier, str(picture), 0.7, False, page))
+    return page
+
+
+def test_a_new_image_fills_both_tabs_and_a_bad_one_leaves_no_old_answer(classifier, picture, tmp_path, monkeypatch):
+    page = Page()
+    passes = mock.Mock(wraps=classifier.model.forward_intermediates)
+    monkeypatch.setattr(classifier.model, "forward_intermediates", passes)
+    alone, (html, code, method, map_, caption, small, *_) = answer.answer(classifier, str(picture), 0.7, False, page)
+    assert passes.call_count == 1  # the maps come out of the pass that predicted
+    assert alone[0] == html and all(f"({c})" in html for c in CODES) and all(BY_CODE[c].colour in html for c in CODES)
+    assert alone[3:6] == (None, gradcam_tab.EMPTY, None)
+    assert code in CODES and method == "gradcam" and map_.width == 120 and map_.height > 90
+    assert f"({code})" in caption and "bn2" in caption and page.path == str(picture)
+    assert (page.shown.code, page.shown.method) == (code, method)
+    assert [caption.split()[0] for _, caption in small] == list(CODES)
+    assert [caption.split(" ", 1)[1] for _, caption in small] == [
+        predict_tab.percent(p) for p in classifier.predict(picture).probabilities.values()
+    ]
     bad = tmp_path / "bad.jpg"
     bad.write_text("text")
-    html, code, map_, caption = answer.answer(classifier, str(bad), 0.7)
-    assert code is None and map_ is None and "not an image" in html and html == caption
-    assert answer.answer(classifier, None, 0.7)[0] == predict_tab.EMPTY
+    ((html, *rest),) = answer.answer(classifier, str(bad), 0.7, False, page)
+    assert "not an image" in html and rest[:5] == [None, "gradcam", None, html, None] and page.shown is None
+    ((html, *rest),) = answer.answer(classifier, None, 0.7, False, page)
+    assert html == predict_tab.EMPTY and rest[:5] == [None, "gradcam", None, gradcam_tab.EMPTY, None]
 
 
-def test_another_class_changes_the_map(classifier, picture):
-    maps = {code: np.asarray(answer.remap(classifier, str(picture), code, 1.0)[0]) for code in ("mel", "nv")}
-    assert not np.array_equal(maps["mel"], maps["nv"])
-    assert "not an image" in answer.remap(classifier, __file__, "mel", 1.0)[1]
+def test_small_maps_lie_on_one_scale():
+    """The class whose hottest cell is half as hot as the hottest of all is painted half as strongly."""
+    image, heat = Image.new("RGB", (gradcam_tab.SMALL,) * 2), np.ones((2, 2), np.float32)
+    maps = {code: Explanation(code, 0.5, heat, peak) for code, peak in (("mel", 2.0), ("nv", 1.0), ("df", 0.0))}
+    items = gradcam_tab.all_classes_items(image, maps)
+    expected = [np.asarray(overlay(image, heat * share)) for share in (1, 0.5, 0)]
+    assert all(np.array_equal(np.asarray(i), e) for (i, _), e in zip(items, expected, strict=True))
+    nothing = gradcam_tab.all_classes_items(image, {"mel": Explanation("mel", 0.5, heat * 0, 0)})
+    assert np.array_equal(np.asarray(nothing[0][0]), np.asarray(image))
+
+
+def test_another_class_or_method_changes_the_map(classifier, picture):
+    page = page_of(classifier, picture)
+    first = next(code for code in CODES if code != page.shown.code)
+
+    def last(code, method):
+        return list(answer.another_map(classifier, str(picture), code, method, 1.0, False, page))
+
+    asked = ((first, "gradcam"), (page.shown.code, "gradcam"), (first, "occlusion"))
+    seen = [np.asarray(last(*wanted)[-1][0]) for wanted in asked]
+    assert not np.array_equal(seen[0], seen[1]) and not np.array_equal(seen[0], seen[2])
+    *running, end = last(first, "integrated_gradients")
+    assert [f"{i} of {steps('integrated_gradients')}" in update[1] for i, update in enumerate(running, 1)] == [True] * 8
+    assert end[1].startswith('<div class="answer"><p>Integrated Gradients for')
+    assert (page.shown.code, page.shown.method) == (first, "integrated_gradients")
+    ((same, caption, _, _),) = last(first, "integrated_gradients")  # it is there
+    assert same == gr.skip() and caption == end[1]
+
+
+def test_a_slow_map_gives_up_as_soon_as_something_newer_is_wanted(classifier, picture):
+    nothing = (gr.skip(),) * 4
+    page = page_of(classifier, picture)
+    before = page.shown
+    newer = [
+        lambda: page.begin("another.jpg"),
+        lambda: answer.stop(classifier, page),
+        lambda: list(answer.another_map(classifier, str(picture), before.code, "gradcam", 1.0, False, page)),
+    ]
+    for event in newer:
+        page.path, page.shown = str(picture), before
+        slow = answer.another_map(classifier, str(picture), "df", "occlusion", 1.0, False, page)
+        assert "1 of 12" in next(slow)[1]
+        event()
+        assert list(slow) == [nothing] and page.shown in (before, None)
+    assert list(answer.another_map(classifier, "another.jpg", "mel", "gradcam", 1.0, False, page)) == [nothing]
+    assert list(answer.another_map(classifier, None, None, "gradcam", 1.0, False, Page())) == [nothing]
+
+
+def test_opacity_and_the_picture_beside_need_no_new_map(classifier, picture):
+    page = page_of(classifier, picture)
+    plain = np.asarray(answer.repaint(str(picture), 0.0, False, page))
+    both = np.asarray(answer.repaint(str(picture), 0.7, True, page))
+    assert np.array_equal(both[:90, :120], plain[:90]) and both.shape[1] > 240
+    assert answer.repaint("another.jpg", 0.7, True, page) == gr.skip()  # never the map of one image on another
+    assert answer.repaint(str(picture), 0.7, True, Page()) == gr.skip()
+
+
+def test_a_map_that_is_given_up_is_computed_no_further():
+    asked = []
+
+    def work(on_step):
+        for step in range(100):
+            on_step()
+            asked.append(step)
+            time.sleep(1)
+
+    running = answer.step_by_step(work)
+    assert next(running) == 1
+    closing = time.perf_counter()
+    running.close()
+    assert time.perf_counter() - closing < 0.5  # while the first question takes a second: nobody waits for it
+    time.sleep(1.5)
+    assert asked == [0]
+
+
+def test_an_error_on_the_way_to_a_map_is_not_lost():
+    def work(on_step):
+        on_step()
+        raise RuntimeError("broken")
+
+    with pytest.raises(RuntimeError, match="broken"):
+        list(answer.step_by_step(work))
+
+
+def test_stopping_goes_back_to_the_map_that_is_shown(classifier, picture):
+    page = page_of(classifier, picture)
+    code, method, caption, _ = answer.stop(classifier, page)
+    assert (code, method) == (page.shown.code, "gradcam") and f"({code})" in caption
+    assert answer.stop(classifier, Page())[2] == gradcam_tab.EMPTY
+
+
+def test_the_map_can_be_taken_home_as_numbers_and_as_a_picture(classifier, picture):
+    shown = page_of(classifier, picture).shown
+    caption = gradcam_tab.caption_html(shown, {})
+    files = dict(re.findall(r'download="(.+?)" href="data:.+?;base64,(.+?)"', caption))
+    assert list(files) == [f"{shown.code}_gradcam.npy", f"{shown.code}_gradcam.png"]
+    npy, png = (io.BytesIO(base64.b64decode(content)) for content in files.values())
+    assert np.array_equal(np.load(npy), shown.heat)
+    assert np.abs(np.asarray(Image.open(png)) / 255 - shown.heat).max() <= 0.5 / 255 + 1e-6
+
+
+def test_a_map_that_is_zero_everywhere_says_so():
+    caption = gradcam_tab.caption_html(Explanation("df", 0.01, np.zeros((6, 6), np.float32), 0.0), {})
+    assert "found nothing in the image" in caption and "another method may" in caption and "download" not in caption
 
 
 def test_the_group_stands_in_words(classifier, picture):

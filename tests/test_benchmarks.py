@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from skin_lesion.explain import METHODS
+
 ROOT = Path(__file__).parents[1]
 
 
-def run(*arguments):
-    command = [sys.executable, "-m", "benchmarks.data_path", "--device", "cpu", *arguments]
+def run(*arguments, benchmark="data_path"):
+    command = [sys.executable, "-m", f"benchmarks.{benchmark}", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ)
 
 
@@ -20,7 +22,7 @@ def run(*arguments):
 def report(dataset, tmp_path_factory):
     out = tmp_path_factory.mktemp("report") / "data_path.md"
     small = ["--images", "12", "--sides", "32", "48", "--batch", "4", "--repeats", "1"]
-    result = run("--data", str(dataset), *small, "--out", str(out))
+    result = run("--data", str(dataset), "--device", "cpu", *small, "--out", str(out))
     assert result.returncode == 0, result.stderr
     assert result.stdout.strip() == out.read_text().strip()
     return out.read_text()
@@ -37,6 +39,15 @@ def test_the_data_path_is_timed_beside_the_usual_one(report, dataset):
 
 
 def test_what_cannot_be_timed_is_named(dataset):
-    result = run("--data", str(dataset), "--images", "8", "--batch", "64")
+    result = run("--data", str(dataset), "--device", "cpu", "--images", "8", "--batch", "64")
     assert result.returncode == 1 and "Traceback" not in result.stderr
     assert "--batch 64 is more than the 8 images; lower it, or raise --images." in result.stderr
+
+
+def test_maps_are_timed_beside_the_prediction(tmp_path):
+    out = tmp_path / "explain_cost.md"
+    result = run("--repeats", "1", "--out", str(out), benchmark="explain_cost")
+    assert result.returncode == 0, result.stderr
+    rows = dict(re.findall(r"^\| (\w.*?) \| ([\d.]+) \|", out.read_text(), re.M))
+    assert {f"{m.name}, one class" for m in METHODS.values()} < set(rows) and "prediction" in rows
+    assert all(float(value) > 0 for value in rows.values())

@@ -1,15 +1,24 @@
+import copy
+import os
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from captum.attr import LayerGradCam
 from PIL import Image
+from torchcam.methods import GradCAM
+from torchvision.transforms.functional import to_tensor
 
-from skin_lesion import explain
+from skin_lesion import explain, load
 from skin_lesion.classes import CODES
-from skin_lesion.explain import gradcam, overlay, render, upsample
+from skin_lesion.explain import METHODS, upsample
+from skin_lesion.images import open_image
+from skin_lesion.overlay import MAX_SIDE, overlay, render
 from skin_lesion.predict import Classifier, Prediction
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 def hooks(model) -> int:
@@ -21,7 +30,7 @@ def test_equals_the_closed_form_for_all_seven_classes(classifier, image):
     prediction = classifier.predict(image)
     weights = classifier.model.classifier.weight  # (7, 1280)
     expected = torch.einsum("ck,khw->chw", weights, prediction.features[0]).relu() / 49
-    explanations = gradcam(classifier, prediction)
+    explanations = explain.explain(classifier, prediction)
     assert list(explanations) == list(CODES)
     for i, code in enumerate(CODES):
         e = explanations[code]
@@ -36,7 +45,7 @@ def test_equals_captum_on_the_whole_model(classifier, image):
     prediction = classifier.predict(image)
     for i in (0, 4):
         whole = cam.attribute(x, target=i, relu_attributions=True)[0, 0].detach().numpy()
-        e = gradcam(classifier, prediction, [CODES[i]])[CODES[i]]
+        e = explain.explain(classifier, prediction, [CODES[i]])[CODES[i]]
         assert np.allclose(e.heat * e.peak, whole, atol=1e-5)
 
 
@@ -67,7 +76,7 @@ def test_worked_by_hand():
     features = torch.tensor([[[[8.0, 0.0], [4.0, 0.0]], [[0.0, 4.0], [4.0, 0.0]]]])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        explanations = gradcam(*by_hand(features), ["bkl", "akiec"])
+        explanations = explain.explain(*by_hand(features), ["bkl", "akiec"])
     assert explanations["bkl"].heat.tolist() == [[1, 0], [0.25, 0]]
     assert explanations["bkl"].peak == 4
     assert explanations["akiec"].heat.tolist() == [[0, 0], [0, 0]]
@@ -89,7 +98,7 @@ def heads(monkeypatch):
 
 
 def test_no_hook_is_left_behind(classifier, image, heads):
-    gradcam(classifier, classifier.predict(image))
+    explain.explain(classifier, classifier.predict(image))
     assert len(heads) == 1 and hooks(heads[0]) == 0 and hooks(classifier.model) == 0
 
 
@@ -103,29 +112,126 @@ def test_no_hook_is_left_behind_after_an_error(heads):
 
     classifier.model.forward_head = fail
     with pytest.raises(RuntimeError, match="broken head"):
-        gradcam(classifier, prediction)
+        explain.explain(classifier, prediction)
     assert seen[0] >= 1 and hooks(heads[0]) == 0
 
 
 def test_a_rendered_map_says_what_it_is_and_large_images_are_shrunk(classifier):
     wide = Image.new("RGB", (3000, 300), "pink")
-    prediction = classifier.predict(wide)
-    page = render(wide, gradcam(classifier, prediction)["mel"], prediction)
-    assert page.width == explain.MAX_SIDE
+    explanation = explain.explain(classifier, classifier.predict(wide))["mel"]
+    page = render(wide, explanation)
+    assert page.width == MAX_SIDE
     strip = np.asarray(page)[205:]
     assert strip.min() < 100 and strip.max() == 255  # dark text on white
 
 
+def test_the_image_without_the_map_can_stand_beside_it(image):
+    explanation = explain.Explanation("mel", 0.5, np.ones((2, 2), np.float32), 1.0)
+    both, alone = (np.asarray(render(image, explanation, beside=beside)) for beside in (True, False))
+    height, width = np.asarray(image).shape[:2]
+    assert np.array_equal(both[:height, :width], np.asarray(image))
+    assert np.array_equal(both[:height, -width:], alone[:height])
+
+
+def test_unknown_method_lists_the_valid_ones(classifier, image):
+    for call in (explain.steps, explain.check_method):
+        with pytest.raises(ValueError, match="'gradcam\\+\\+'.*gradcam, finer, integrated_gradients, occlusion"):
+            call("gradcam++")
+    with pytest.raises(ValueError, match="'lime'.*gradcam, finer"):
+        explain.explain(classifier, classifier.predict(image), ["mel"], "lime", image)
+
+
+def test_the_fine_map_worked_out_step_by_step(classifier, image):
+    """Grad-CAM, enlarged, times the positive part of gradient x activation at blocks.4, by plain autograd."""
+    model, x = classifier.model, classifier.transform(image).unsqueeze(0)
+    prediction = classifier.predict(image)
+    middle = model.blocks[:5](model.bn1(model.conv_stem(x))).detach().requires_grad_()
+    model.forward_head(model.bn2(model.conv_head(model.blocks[5:](middle))))[0, 4].backward()
+    fine = (middle * middle.grad).clamp(min=0).sum(1, keepdim=True)
+    coarse = explain.explain(classifier, prediction, ["mel"])["mel"]
+    grown = torch.nn.functional.interpolate(
+        torch.tensor(coarse.heat * coarse.peak)[None, None], (14, 14), mode="bilinear"
+    )
+    found = explain.explain(classifier, prediction, ["mel"], "finer")["mel"]
+    assert np.allclose(found.heat * found.peak, (fine * grown)[0, 0].detach().numpy(), rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("method", ["integrated_gradients", "occlusion"])
+def test_methods_that_ask_the_whole_model_count_their_questions_and_can_be_stopped(classifier, image, method):
+    prediction, asked = classifier.predict(image), []
+    found = explain.explain(classifier, prediction, ["mel", "nv"], method, image, lambda: asked.append(1))
+    assert len(asked) == 2 * explain.steps(method) and explain.steps("gradcam") == 0
+    assert found["mel"].heat.shape == (224, 224) and found["mel"].layer == "input"
+
+    def stop():
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        explain.explain(classifier, prediction, ["mel"], method, image, stop)
+
+
+class _Quadrant(torch.nn.Module):
+    """Class mel scores the sum of the top left quarter of the first channel; the others score 0."""
+
+    def forward(self, x):
+        quarter = x[:, 0, : x.shape[2] // 2, : x.shape[3] // 2].sum((1, 2))
+        return torch.stack([quarter * (code == "mel") for code in CODES], 1)
+
+
+@pytest.mark.parametrize("method", ["integrated_gradients", "occlusion"])
+def test_a_model_that_looks_at_one_quarter_is_explained_by_that_quarter(method):
+    pixels = np.zeros((48, 48, 3), np.uint8)
+    pixels[8:16, 8:16] = pixels[32:40, 32:40] = 255  # two white squares, of which the model sees one
+    picture = Image.fromarray(pixels)
+    classifier = Classifier(_Quadrant(), to_tensor, "", "", {})
+    prediction = Prediction(dict.fromkeys(CODES, 1 / 7), *[torch.zeros(1)] * 3, "", "")
+    found = explain.explain(classifier, prediction, ["mel", "nv"], method, picture)
+    row, column = np.unravel_index(found["mel"].heat.argmax(), (48, 48))
+    assert 4 <= row < 20 and 4 <= column < 20
+    assert found["mel"].heat[30:, 30:].max() < 0.02
+    assert found["nv"].peak == 0 and not found["nv"].heat.any()
+
+
+@pytest.mark.skipif("HAM10000_DIR" not in os.environ, reason="HAM10000_DIR is not set")
+def test_equals_torchcam_on_20_real_images():
+    """An independent implementation, for the same layer and class, within 1e-4 of each map's maximum."""
+    files = sorted(Path(os.environ["HAM10000_DIR"]).glob("HAM10000_images_part_1/*.jpg"))[::250]
+    assert len(files) == 20
+    _equals_torchcam(load(), files)
+
+
+def test_equals_torchcam_on_the_examples():
+    _equals_torchcam(load(), sorted(EXAMPLES.glob("*.jpg")))
+
+
+def _equals_torchcam(classifier, files):
+    model = copy.deepcopy(classifier.model)
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)  # it hooks the gradients of the whole network
+    with GradCAM(model, target_layer="bn2") as extractor:
+        for number, file in enumerate(files):
+            code = CODES[number % len(CODES)]
+            found = explain.explain(classifier, classifier.predict(file), [code])[code]
+            scores = model(classifier.transform(open_image(file)).unsqueeze(0))
+            (theirs,) = extractor(CODES.index(code), scores, normalized=False)
+            theirs = theirs[0].clamp(min=0).numpy()
+            assert theirs.max() == pytest.approx(found.peak, rel=1e-3, abs=1e-6)
+            if found.peak > 0:
+                assert np.abs(found.heat - theirs / theirs.max()).max() < 1e-4
+
+
 def test_unknown_class_lists_the_valid_ones(classifier, image):
     with pytest.raises(ValueError, match="'scc'.*akiec, bcc, bkl, df, mel, nv, vasc"):
-        gradcam(classifier, classifier.predict(image), ["mel", "scc"])
+        explain.explain(classifier, classifier.predict(image), ["mel", "scc"])
 
 
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("colour", ["black", "white", (128, 128, 128)])
-def test_constant_images_give_finite_maps(classifier, colour):
+def test_constant_images_give_finite_maps(classifier, colour, method):
+    picture = Image.new("RGB", (64, 64), colour)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        explanations = gradcam(classifier, classifier.predict(Image.new("RGB", (64, 64), colour)))
+        explanations = explain.explain(classifier, classifier.predict(picture), ["mel", "nv"], method, picture)
     assert all(np.isfinite(e.heat).all() for e in explanations.values())
 
 

@@ -54,6 +54,8 @@ ORDER = [
     "hub",
     "model",
     "explain",
+    "explanation_tables",
+    "overlay",
     "__init__",
     "__main__",
 ]

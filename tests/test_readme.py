@@ -56,5 +56,8 @@ def test_make_targets_exist():
 
 
 def test_linked_files_exist():
-    for link in re.findall(r"\]\(([^)#]+)\)", README):
+    for link, _, heading in re.findall(r"\]\(([^)#]+)(#([^)]+))?\)", README):
         assert link.startswith("http") or (ROOT / link).exists(), link
+        if heading and not link.startswith("http"):
+            headings = re.findall(r"^#+ (.+)$", (ROOT / link).read_text(encoding="utf-8"), re.MULTILINE)
+            assert heading in [h.lower().replace(" ", "-") for h in headings], f"{link}#{heading}"

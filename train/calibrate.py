@@ -119,7 +119,7 @@ def calibrate(folder: Path, data: Path, prior: float = 0.0) -> dict:
     measure = Decision.from_json(decision, reference)
     decision["ood"]["farthest"] = farthest(np.array([measure.distance(measured) for _, measured in answers]))
 
-    for stale in ("test", "external", "weights"):
+    for stale in ("test", "external", "explanations", "weights"):
         metrics.pop(stale, None)
     drop_figures(folder)
     # as training left them: a temperature T and a prior tau made (z + tau log(share)) / T of them

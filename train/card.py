@@ -15,6 +15,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from skin_lesion.classes import CLASSES
+from skin_lesion.explanation_tables import explanation_page, explanation_table
 from skin_lesion.model import BUNDLED, ModelError, read_metrics
 from skin_lesion.tables import (
     HEADLINE_NAMES,
@@ -60,6 +61,9 @@ def results_block(metrics: dict[str, Any]) -> str:
         "",
         f"{basis(test)} Split `{metrics['split']['fingerprint']}`, weights `{metrics['weights']}`.",
     ]
+    if "explanations" in metrics:
+        found = metrics["explanations"]
+        lines += ["", f"The maps, on {found['images']} of these images:", "", explanation_table(found)]
     return "\n".join(lines)
 
 
@@ -166,6 +170,8 @@ def _results(metrics: dict[str, Any]) -> Iterator[str]:
         yield from _held_out(metrics["test"])
     else:
         yield "This model has not been evaluated yet: run `python -m train.evaluate`."
+    if "explanations" in metrics:
+        yield f"## Explanations\n\n{explanation_page(metrics)}"
     for name, found in metrics.get("external", {}).items():
         yield (
             f"## Other images: {name}\n\n{found['images']:,} images ({found['image_size']} pixels) of "

@@ -18,7 +18,9 @@ from pathlib import Path
 from skin_lesion.classes import BY_CODE, CODES
 
 COLUMNS = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization")
-DOWNLOAD = "https://doi.org/10.7910/DVN/DBW86T or kaggle.com/datasets/kmader/skin-cancer-mnist-ham10000"
+MASKS = "HAM10000_segmentations_lesion_tschandl"  # folder of the lesions' masks
+DATAVERSE = "https://doi.org/10.7910/DVN/DBW86T"
+DOWNLOAD = f"{DATAVERSE} or kaggle.com/datasets/kmader/skin-cancer-mnist-ham10000"
 
 
 class DataError(ValueError):

@@ -112,9 +112,9 @@ def parse_options(argv: list[str] | None = None, description: str | None = None)
         "--schedule",
         nargs="+",
         type=_phase,
-        default=[(8, 128), (12, 160), (10, 192)],
+        default=[(30, 160), (10, 192)],
         metavar="EPOCHS@PX",
-        help="epochs at a resolution, one phase after the other (default: 8@128 12@160 10@192)",
+        help="epochs at a resolution, one phase after the other (default: 30@160 10@192)",
     )
     add(
         "--input-side",
@@ -123,21 +123,21 @@ def parse_options(argv: list[str] | None = None, description: str | None = None)
         metavar="PX",
         help="the finished model's input; chosen on the validation part (default: %(default)s)",
     )
-    add("--batch", type=number(2, 4096, int), default=64, help="images per step, in all (default: %(default)s)")
+    add("--batch", type=number(2, 4096, int), default=32, help="images per step, in all (default: %(default)s)")
     add("--lr", type=number(1e-8, 1), default=1e-3, help="peak learning rate (default: %(default)s)")
-    add("--weight-decay", type=number(0, 1), default=0.02, help="of AdamW (default: %(default)s)")
+    add("--weight-decay", type=number(0, 1), default=0.05, help="of AdamW (default: %(default)s)")
     add("--warmup", type=number(0, 1000), default=1.0, metavar="EPOCHS", help="(default: %(default)s)")
     add(
         "--crop",
         type=number(0.05, 1),
-        default=0.4,
+        default=0.25,
         metavar="SHARE",
         help="least share of an image that a random crop keeps (default: %(default)s)",
     )
     add(
         "--mixup",
         type=number(0, 10),
-        default=0.0,
+        default=0.2,
         metavar="ALPHA",
         help="mix pairs of images by a share from Beta(ALPHA, ALPHA), 0 for no (default: %(default)s)",
     )
@@ -156,7 +156,7 @@ def parse_options(argv: list[str] | None = None, description: str | None = None)
         help="logit adjustment for rare classes, 0 for none (default: %(default)s)",
     )
     add("--drop-path", type=number(0, 0.9), default=0.1, help="stochastic depth (default: %(default)s)")
-    add("--ema", type=number(0, 0.99999), default=0.997, help="decay per step, 0 for none (default: %(default)s)")
+    add("--ema", type=number(0, 0.99999), default=0.998, help="decay per step, 0 for none (default: %(default)s)")
     add("--clip", type=number(1e-3, 1e6), default=1.0, help="largest gradient norm (default: %(default)s)")
     add(
         "--amp",

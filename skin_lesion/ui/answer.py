@@ -1,42 +1,148 @@
-"""What happens when a visitor brings an image, or asks for another map."""
+"""What happens when a visitor brings an image, or asks for another map.
 
-from PIL import Image
+An image is classified once; for another map of it, it is read and classified again, so that of a visitor's image
+nothing but the map on the page is kept between two requests.
+"""
 
-from skin_lesion.explain import gradcam, render
+import queue
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+from typing import Any
+
+import gradio as gr
+
+from skin_lesion.explain import METHODS, Explanation, OnStep, explain, steps
 from skin_lesion.images import ImageError, open_image
+from skin_lesion.overlay import render
 from skin_lesion.predict import Classifier
 from skin_lesion.ui import gradcam_tab, predict_tab
+from skin_lesion.ui.gradcam_tab import Page
 
 
-def answer(classifier: Classifier, path: str | None, opacity: float) -> tuple[str, str | None, Image.Image | None, str]:
-    """A new image: answer, its class, map and caption; or, in their place, why there are none."""
+def answer(
+    classifier: Classifier, path: str | None, opacity: float, beside: bool, page: Page
+) -> Iterator[tuple[Any, ...]]:
+    """A new image: first the answer alone; then class, method, map, caption, maps of all classes, button and page too.
+
+    Where there is no answer, in its place why; and nothing of an earlier image stays.
+    """
+    page.begin(path)
+    hidden = gr.update(visible=False)
     if path is None:
-        return predict_tab.EMPTY, None, None, gradcam_tab.EMPTY
+        yield predict_tab.EMPTY, None, "gradcam", None, gradcam_tab.EMPTY, None, hidden, page
+        return
     try:
         image = open_image(path)
     except ImageError as error:
         problem = predict_tab.problem_html(str(error))
-        return problem, None, None, problem
+        yield problem, None, "gradcam", None, problem, None, hidden, page
+        return
     prediction = classifier.predict(image)
-    explanation = gradcam(classifier, prediction, [prediction.code])[prediction.code]
-    return (
-        predict_tab.answer_html(prediction),
-        prediction.code,
-        render(image, explanation, prediction, opacity),
-        gradcam_tab.caption_html(explanation, prediction),
+    html = predict_tab.answer_html(prediction)
+    yield html, gr.skip(), gr.skip(), None, gradcam_tab.EMPTY, None, hidden, page
+    maps = explain(classifier, prediction)
+    page.shown = maps[prediction.code]
+    yield (
+        html,
+        page.shown.code,
+        page.shown.method,
+        render(image, page.shown, opacity, beside),
+        gradcam_tab.caption_html(page.shown, classifier.metrics),
+        gradcam_tab.all_classes_items(image, maps),
+        hidden,
+        page,
     )
 
 
-def remap(classifier: Classifier, path: str | None, code: str | None, opacity: float) -> tuple[Image.Image | None, str]:
-    """Another class or opacity: map and caption.
+def another_map(
+    classifier: Classifier, path: str | None, code: str | None, method: str, opacity: float, beside: bool, page: Page
+) -> Iterator[tuple[Any, ...]]:
+    """Another class or method: map, caption, the button to stop it, and page; until then how far it is.
 
-    Nothing of a visitor's image is kept between two requests, so it is read and classified again.
+    It ends by itself as soon as the page wants something newer.
     """
+    nothing = (gr.skip(),) * 4
+    hidden = gr.update(visible=False)
+    still_wanted = page.ask()
+    if code is None or path != page.path:  # `answer` is about to say what is on the page
+        yield nothing
+        return
+    if page.shown and (code, method) == (page.shown.code, page.shown.method):  # as `answer` and `stop` set them
+        yield gr.skip(), gradcam_tab.caption_html(page.shown, classifier.metrics), hidden, gr.skip()
+        return
     try:
         image = open_image(path)
     except ImageError as error:
-        return None, predict_tab.problem_html(str(error))
+        yield None, predict_tab.problem_html(str(error)), hidden, gr.skip()
+        return
     prediction = classifier.predict(image)
-    code = code or prediction.code
-    explanation = gradcam(classifier, prediction, [code])[code]
-    return render(image, explanation, prediction, opacity), gradcam_tab.caption_html(explanation, prediction)
+    running = step_by_step(lambda on_step: explain(classifier, prediction, [code], method, image, on_step)[code])
+    while True:
+        try:
+            step = next(running)
+        except StopIteration as end:
+            found = end.value
+            break
+        if not still_wanted():
+            running.close()
+            yield nothing
+            return
+        progress = gradcam_tab.progress_html(METHODS[method].name, step, steps(method))
+        yield gr.skip(), progress, gr.update(visible=True), gr.skip()
+    picture, caption = render(image, found, opacity, beside), gradcam_tab.caption_html(found, classifier.metrics)
+    if not still_wanted():
+        yield nothing
+        return
+    page.shown = found
+    yield picture, caption, hidden, page
+
+
+def stop(classifier: Classifier, page: Page) -> tuple[Any, ...]:
+    """A slow map was given up: class, method and caption of the one that is still shown; and no button."""
+    page.ask()
+    hidden = gr.update(visible=False)
+    if page.shown is None:
+        return gr.skip(), gr.skip(), gradcam_tab.EMPTY, hidden
+    return page.shown.code, page.shown.method, gradcam_tab.caption_html(page.shown, classifier.metrics), hidden
+
+
+def repaint(path: str | None, opacity: float, beside: bool, page: Page) -> Any:
+    """The map that is on the page once more, with another opacity; nothing, if another image has come meanwhile."""
+    if page.shown is None or page.path != path:
+        return gr.skip()
+    try:
+        return render(open_image(path), page.shown, opacity, beside)
+    except ImageError:  # removed in the meantime; the page says so already
+        return gr.skip()
+
+
+class _Stopped(Exception):
+    pass
+
+
+def step_by_step(work: Callable[[OnStep], Explanation]) -> Generator[int, None, Explanation]:
+    """Run `work` in a thread, yield the number of each step as it begins, return what it returns.
+
+    A generator that nobody listens to any more is closed; then the work ends at its next step, and nobody waits for it.
+    """
+    begun: queue.SimpleQueue[bool] = queue.SimpleQueue()
+    stopped = Event()
+
+    def on_step() -> None:
+        if stopped.is_set():
+            raise _Stopped
+        begun.put(True)
+
+    pool = ThreadPoolExecutor(1)
+    future = pool.submit(work, on_step)
+    future.add_done_callback(lambda _: begun.put(False))
+    count = 0
+    try:
+        while begun.get():
+            count += 1
+            yield count
+    finally:
+        stopped.set()
+        pool.shutdown(wait=False)  # closing runs in the server's own loop, where waiting would hold up everybody
+    return future.result()

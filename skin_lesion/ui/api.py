@@ -9,8 +9,10 @@ import gradio as gr
 from PIL import Image
 
 from skin_lesion.classes import CLASSES, check_code
-from skin_lesion.explain import CAVEAT, OPACITY, gradcam, render
+from skin_lesion.explain import explain as maps_of
+from skin_lesion.explanation_tables import explanation_sentence
 from skin_lesion.images import ImageError, open_image
+from skin_lesion.overlay import CAVEAT, OPACITY, render
 from skin_lesion.predict import Classifier
 from skin_lesion.texts import DISCLAIMER
 from skin_lesion.ui.upload import LesionImage
@@ -30,33 +32,39 @@ def build(classifier: Classifier, fallback: str = "") -> None:
         """
         return classifier.predict(_open(image)).to_dict()
 
-    def explain(image: str | None, target: str = "", opacity: float = OPACITY) -> tuple[Image.Image, dict[str, Any]]:
-        """Grad-CAM of a dermatoscopic image for one class.
+    def explain(
+        image: str | None, target: str = "", opacity: float = OPACITY, method: str = "gradcam"
+    ) -> tuple[Image.Image, dict[str, Any]]:
+        """Map of what in a dermatoscopic image spoke for one class.
 
         Args:
             image: JPEG, PNG, WebP, TIFF, BMP or GIF file.
             target: class code (akiec, bcc, bkl, df, mel, nv, vasc); empty for the predicted class.
             opacity: of the map over the image, from 0 to 1.
+            method: gradcam, finer, integrated_gradients or occlusion; the last two take seconds.
 
         Returns:
-            The overlay as a PNG file, over a strip that names class, layer and caveat; and {"target",
-            "probability", "layer", "map": rows of numbers in [0, 1], a cell each, "peak", "caveat", "model"}.
+            The overlay as a PNG file, over a strip that names class, method, layer and caveat; and {"target",
+            "method", "probability", "layer", "map": rows of numbers in [0, 1], a cell each, "peak", "caveat",
+            "measured", "model"}.
         """
         opened = _open(image)
         prediction = classifier.predict(opened)
         try:
             code = check_code(target or prediction.code)
-            explanation = gradcam(classifier, prediction, [code])[code]
-            picture = render(opened, explanation, prediction, opacity)
+            explanation = maps_of(classifier, prediction, [code], method or "gradcam", opened)[code]
+            picture = render(opened, explanation, opacity)
         except ValueError as error:
             raise gr.Error(str(error), print_exception=False) from error
         return picture, {
             "target": code,
-            "probability": round(prediction.probabilities[code], 6),
+            "method": explanation.method,
+            "probability": round(explanation.probability, 6),
             "layer": explanation.layer,
             "map": explanation.heat.round(4).tolist(),
             "peak": explanation.peak,
             "caveat": CAVEAT,
+            "measured": explanation_sentence(classifier.metrics, explanation.method),
             "model": prediction.to_dict()["model"],
         }
 
@@ -79,11 +87,12 @@ def build(classifier: Classifier, fallback: str = "") -> None:
         image = LesionImage(type="filepath", label="image")
         target = gr.Textbox("", label="target")
         opacity = gr.Number(OPACITY, label="opacity")
+        method = gr.Textbox("gradcam", label="method")
         picture = gr.Image(format="png", label="overlay")
         result = gr.JSON(label="result")
         trigger = gr.Button()
     trigger.click(predict, image, result, api_name="predict")
-    trigger.click(explain, [image, target, opacity], [picture, result], api_name="explain")
+    trigger.click(explain, [image, target, opacity, method], [picture, result], api_name="explain")
     trigger.click(classes, None, result, api_name="classes")
     trigger.click(model, None, result, api_name="model")
 

@@ -1,57 +1,172 @@
-"""The Grad-CAM tab: where the model looked, for any of the seven classes."""
+"""The Grad-CAM tab: what spoke for any of the seven classes, in four ways, and how far to trust it."""
 
+import base64
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
 from html import escape
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import gradio as gr
+import numpy as np
+from PIL import Image
 
 from skin_lesion.classes import BY_CODE, CLASSES
-from skin_lesion.explain import CAVEAT, OPACITY, Explanation
-from skin_lesion.predict import Prediction
+from skin_lesion.explain import METHODS, Explanation
+from skin_lesion.explanation_tables import explanation_page, explanation_sentence
+from skin_lesion.overlay import CAVEAT, OPACITY, overlay, shrunk
+from skin_lesion.predict import Classifier
 from skin_lesion.ui.predict_tab import percent
 
 EMPTY = '<p class="small">Choose an image, or click an example: the map appears here.</p>'
+STATE_SECONDS = 300  # after the last change, for which the server remembers the map on a page
+SMALL = 320  # px, the longer side of a picture in the row of all seven
+
+
+@dataclass(eq=False)
+class Page:
+    """What stands on one visitor's page: the value of a session's state, a copy for each.
+
+    It changes in place, so that a slow map in the making sees that something newer was asked for, and gives up. Of a
+    visitor's requests several can run at once, and nothing else keeps the later one from being overwritten.
+    """
+
+    path: str | None = None  # of the image
+    shown: Explanation | None = None
+    asked: int = 0  # how often something was
+
+    def begin(self, path: str | None) -> None:
+        """Another image, or none."""
+        self.ask()
+        self.path, self.shown = path, None
+
+    def ask(self) -> Callable[[], bool]:
+        """Something new is wanted; from then on the result tells whether it still is."""
+        self.asked += 1
+        mine = self.asked
+        return lambda: self.asked == mine
 
 
 class GradcamTab(NamedTuple):
     target: gr.Radio
-    opacity: gr.Slider
+    method: gr.Radio
     map: gr.Image
     caption: gr.HTML
+    opacity: gr.Slider
+    beside: gr.Checkbox
+    stop: gr.Button
+    all_classes: gr.Gallery
+    page: gr.State
 
 
-def build() -> GradcamTab:
+def build(classifier: Classifier) -> GradcamTab:
     target = gr.Radio(
         [(f"{c.code} · {c.short_name}", c.code) for c in CLASSES],
         value=None,
         label="Which class to explain (each new image starts with the first guess)",
         elem_id="cam-target",
     )
+    method = gr.Radio(
+        [(f"{m.name}{_seconds(classifier, name)}", name) for name, m in METHODS.items()],
+        value="gradcam",
+        label="How",
+        elem_id="cam-method",
+    )
     map_ = gr.Image(
-        label="Grad-CAM",
+        label="Map",
         format="png",
         interactive=False,
         elem_id="cam-map",
         height=330,
         buttons=["download", "fullscreen"],
-        alt_text="The image with its Grad-CAM map laid over it",
+        alt_text="The image with the map of the chosen class laid over it",
     )
+    stop = gr.Button("Stop", size="sm", visible=False, elem_id="cam-stop")
     caption = gr.HTML(EMPTY, elem_id="cam-caption")
     opacity = gr.Slider(0, 1, value=OPACITY, step=0.05, label="Opacity of the map")
-    return GradcamTab(target, opacity, map_, caption)
+    beside = gr.Checkbox(False, label="The image without the map beside it")
+    gr.HTML(
+        '<p class="small">Grad-CAM of all seven classes on one scale, so that they can be compared; '
+        "click one to explain it above:</p>"
+    )
+    all_classes = gr.Gallery(
+        label="Grad-CAM of all seven classes",
+        show_label=False,
+        format="jpeg",
+        columns=4,
+        height="auto",
+        object_fit="contain",
+        allow_preview=False,
+        interactive=False,
+        buttons=[],
+        elem_id="cam-all",
+    )
+    with gr.Accordion("How good these maps are, and where they mislead", open=False, elem_id="cam-measured"):
+        gr.Markdown(explanation_page(classifier.metrics))
+    return GradcamTab(
+        target, method, map_, caption, opacity, beside, stop, all_classes, gr.State(Page(), time_to_live=STATE_SECONDS)
+    )
 
 
-def caption_html(explanation: Explanation, prediction: Prediction) -> str:
-    """Class, layer, legend and caveat of a map."""
+def _seconds(classifier: Classifier, method: str) -> str:
+    """' (about 2 s)' where train.explain_eval measured that one waits for it."""
+    seconds = classifier.metrics.get("explanations", {}).get("seconds", {}).get(method, 0)
+    return f" (about {seconds:.0f} s)" if seconds >= 0.5 else ""
+
+
+def caption_html(explanation: Explanation, metrics: dict[str, Any]) -> str:
+    """Class, method, layer, legend, caveat and downloads of a map, and what was measured of its kind."""
     name = escape(BY_CODE[explanation.code].short_name)
+    measured = escape(explanation_sentence(metrics, explanation.method))
+    caveat = f'<p class="small">{escape(CAVEAT)} {measured}</p>'
+    method = METHODS[explanation.method]
+    what = (
+        f"<p>{method.name} for <strong>{name} ({explanation.code})</strong>, which the model gives "
+        f"{percent(explanation.probability)}; layer <code>{explanation.layer}</code>. {escape(method.how)}</p>"
+    )
     if explanation.peak <= 0:
         return (
-            f'<div class="answer"><p>Nothing in this image spoke for <strong>{name}</strong>: the map is zero '
-            f'everywhere, so the image is shown without it.</p><p class="small">{escape(CAVEAT)}</p></div>'
+            f'<div class="answer">{what}<p>This method found nothing in the image that raised the score, so the '
+            "image is shown without a map. It does not follow that nothing did: another method may find it.</p>"
+            f"{caveat}</div>"
         )
     return (
-        f'<div class="answer"><p>Grad-CAM for <strong>{name} ({explanation.code})</strong>, which the model gives '
-        f"{percent(prediction.probabilities[explanation.code])}; layer <code>{explanation.layer}</code>, the last "
-        f'feature map.</p><div class="legend"><span>little</span><span class="ramp" aria-hidden="true"></span>'
-        f'<span>most of this map</span></div><p class="small">{escape(CAVEAT)}</p></div>'
+        f'<div class="answer">{what}'
+        f'<div class="legend"><span>little</span><span class="ramp" aria-hidden="true"></span>'
+        f"<span>most of this map</span></div>{caveat}{_downloads(explanation)}</div>"
     )
+
+
+def progress_html(explained: str, done: int, total: int) -> str:
+    return (
+        f'<div class="answer" role="status"><p><label>{escape(explained)}: the model is asked again and again, '
+        f'question {done} of {total} <progress value="{done}" max="{total}"></progress></label></p></div>'
+    )
+
+
+def _downloads(explanation: Explanation) -> str:
+    """Links that carry the map in themselves, so that no file of a visitor's image is left on the server."""
+    npy, png = io.BytesIO(), io.BytesIO()
+    np.save(npy, explanation.heat)
+    Image.fromarray(np.uint8(explanation.heat * 255 + 0.5)).save(png, "PNG")
+    rows, columns = explanation.heat.shape
+    name = f"{explanation.code}_{explanation.method}"
+    links = " · ".join(
+        f'<a download="{name}.{ending}" href="data:{kind};base64,{base64.b64encode(file.getvalue()).decode()}">'
+        f"{name}.{ending}</a>"
+        for ending, kind, file in (("npy", "application/octet-stream", npy), ("png", "image/png", png))
+    )
+    return f'<p class="small">The map itself, {columns}×{rows} cells from 0 to 1: {links}</p>'
+
+
+def all_classes_items(image: Image.Image, explanations: dict[str, Explanation]) -> list[tuple[Image.Image, str]]:
+    """A small overlay of each class with its caption; 1 on the common scale is the hottest cell of all classes."""
+    small = shrunk(image, SMALL)
+    most = max(e.peak for e in explanations.values())
+    return [
+        (
+            overlay(small, e.heat * (e.peak / most) if most > 0 else e.heat),
+            f"{code} {percent(e.probability)}",
+        )
+        for code, e in explanations.items()
+    ]

@@ -4,7 +4,7 @@ import gradio as gr
 import matplotlib
 from matplotlib.colors import to_hex
 
-from skin_lesion.explain import COLOUR_MAP
+from skin_lesion.overlay import COLOUR_MAP
 
 
 def theme() -> gr.themes.Base:
@@ -31,18 +31,25 @@ def theme() -> gr.themes.Base:
 
 
 def _gradient() -> str:
-    """CSS stops of the colour map, fading in as in skin_lesion.explain.overlay."""
+    """CSS stops of the colour map, fading in as in skin_lesion.overlay.overlay."""
     colours = matplotlib.colormaps[COLOUR_MAP]
     return ", ".join(to_hex((*colours(i / 8)[:3], i / 8), keep_alpha=True) for i in range(9))
 
 
 CSS = """
 .gradio-container { width: 100% !important; max-width: 1240px !important; margin: 0 auto !important; }
-#examples, #examples .grid-wrap { height: auto !important; min-height: 0 !important; }
-#examples .grid-container { grid-template-columns: repeat(4, minmax(0, 1fr)) !important; height: auto !important;
+#examples, #examples .grid-wrap, #cam-all, #cam-all .grid-wrap {
+  height: auto !important; min-height: 0 !important; }
+#cam-all .grid-wrap { max-height: none !important; }
+#examples .grid-container, #cam-all .grid-container {
+  grid-template-columns: repeat(4, minmax(0, 1fr)) !important; height: auto !important;
   grid-auto-rows: auto !important; align-content: start; }
 #credits { overflow-wrap: anywhere; }
 #examples .thumbnail-lg { width: 100% !important; height: auto !important; aspect-ratio: 1; }
+#cam-all .thumbnail-lg { width: 100% !important; height: auto !important; }
+#cam-measured table { display: block; overflow-x: auto; max-width: 100%; border: 0 !important; }
+#cam-measured td, #cam-measured th { padding: .2rem .5rem; font-size: .88rem; }
+.answer a, .classes a { color: inherit; text-decoration: underline; }
 #head h1 { margin: 0 0 .15rem; font-size: 1.45rem; line-height: 1.25; }
 #head .notice { margin-top: .5rem; }
 .notice { border-inline-start: 4px solid #b45309; padding: .45rem .8rem; border-radius: 6px;
@@ -68,7 +75,6 @@ CSS = """
   border-radius: 8px; padding: .7rem .9rem; background: var(--background-fill-primary); color: var(--body-text-color); }
 .classes h3 { margin: 0 0 .2rem; font-size: 1.02rem; line-height: 1.3; }
 .classes p { margin: .3rem 0; font-size: .92rem; line-height: 1.45; }
-.classes a { color: var(--link-text-color); text-decoration: underline; }
 #about table { display: block; overflow-x: auto; max-width: 100%; border: 0 !important; }
 #cam-target label span { white-space: normal; }
 #about td, #about th { padding: .2rem .5rem; font-size: .88rem; white-space: nowrap; }
@@ -79,5 +85,6 @@ CSS = """
   [role="tab"] { padding-inline: .55rem !important; font-size: .9rem !important; }
   .notice { font-size: .85rem; }
   #examples .grid-wrap { max-height: 17rem; }  /* the answer stands below it */
+  #cam-all .grid-container { grid-template-columns: repeat(2, minmax(0, 1fr)) !important; }
 }
 """.replace("GRADIENT", _gradient())
