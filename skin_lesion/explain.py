@@ -30,6 +30,7 @@ from skin_lesion.predict import Classifier, Prediction
 LAYER = "bn2"  # timm's name of EfficientNet's last feature map (batch norm and SiLU after conv_head)
 MIDDLE_LAYER = "blocks.4"  # and of Prediction.middle
 STEPS = 32  # of Integrated Gradients
+ROUNDING = 1e-5  # of a logit: a map whose maximum is less shows the limits of float32 and nothing else
 WINDOWS = 6  # side by side in Occlusion; each is moved by half its width
 
 OnStep = Callable[[], None]  # called before every question to the model; may raise to stop
@@ -52,7 +53,7 @@ METHODS = {
     ),
     "finer": Method(
         "Finer map",
-        f"{LAYER} × {MIDDLE_LAYER}",
+        f"{LAYER} and {MIDDLE_LAYER}",
         "This project's own: Grad-CAM times gradient × activation of an earlier feature map, in cells half as wide.",
     ),
     "integrated_gradients": Method(
@@ -116,10 +117,12 @@ def explain(
     on_step: is called before each of the steps(method) questions of these methods, for each class.
 
     Raises:
-        ValueError: a code is not one of the seven, or the method is unknown; lists the valid ones.
+        ValueError: there is no code, one is not of the seven, or the method is unknown; lists the valid ones.
         ImageError: `image` is needed and cannot be used.
     """
     targets = [CODES.index(check_code(code)) for code in codes]
+    if not targets:
+        raise ValueError(f"No class to explain. Give one or more of: {', '.join(CODES)}.")
     if METHODS[check_method(method)].layer == "input":
         x = classifier.transform(open_image(image)).unsqueeze(0)  # (1, 3, H, W)
         asked = _counted(classifier.model, on_step)
@@ -138,6 +141,8 @@ def steps(method: str) -> int:
 
 def _explanation(code: str, prediction: Prediction, map_: np.ndarray, method: str) -> Explanation:
     peak = float(map_.max())
+    if peak < ROUNDING:  # as on an image of one colour, where nothing can be taken away
+        peak = 0.0
     heat = map_ / peak if peak > 0 else np.zeros_like(map_)
     return Explanation(code, prediction.probabilities[code], heat.astype(np.float32), peak, method)
 

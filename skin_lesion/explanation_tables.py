@@ -117,8 +117,11 @@ def verdict(found: dict[str, Any], method: str) -> tuple[list[str], list[str], l
     return better, same, worse
 
 
-def explanation_sentence(metrics: dict[str, Any], method: str) -> str:
-    """How good a kind of map was on held-out lesions, beside a spot in the centre that knows nothing of the model."""
+def explanation_sentence(metrics: dict[str, Any], method: str, code: str) -> str:
+    """How good a kind of map was on held-out lesions, beside a spot in the centre that knows nothing of the model.
+
+    code: class that is explained; for the method that is told in detail, with what was seen on its images.
+    """
     found = metrics.get("explanations")
     if found is None:
         return UNKNOWN
@@ -126,19 +129,30 @@ def explanation_sentence(metrics: dict[str, Any], method: str) -> str:
     better, same, worse = verdict(found, method)
     verdicts = (("better at", better), ("worse at", worse), ("no different at", same))
     kept, empty = mine["random_weights"], mine["empty"]["value"]
-    return (
+    text = (
         f"Measured on {found['images']} held-out images (up to {found['per_class']} of each class, the map of the "
         "model's own answer), and set beside a mere spot in the image's centre that knows nothing of the model, such a "
         "map is "
         + "; ".join(f"{how} {', '.join(MEASURES[m].plain for m in names)}" for how, names in verdicts if names)
         + "."
-        + (f" In {empty:.0%} of the images it found nothing at all." if empty else "").replace("%", " %")
+        + _of_class(found, method, code)
+        + (f" In {empty:.0%} of the images it found nothing at all." if empty else "")
         + (
             f" It hardly changes when all weights of the network are random (rank correlation {kept['value']:.2f}): it "
             "shows what is in the image more than what this model has learnt."
             if kept and kept["value"] > CHANGES
             else ""
         )
+    )
+    return text.replace("%", " %")
+
+
+def _of_class(found: dict[str, Any], method: str, code: str) -> str:
+    row = found["by_class"][code]
+    if method != DETAILED or not row["images"]:
+        return ""
+    return (
+        f" On the {row['images']} {code} images its hottest point lay in the lesion in {row['pointing']['value']:.0%}."
     )
 
 

@@ -1,6 +1,7 @@
 """Show a map: laid over the image at the image's own resolution, with a strip that says what it is."""
 
 import textwrap
+from numbers import Real
 
 import matplotlib
 import numpy as np
@@ -27,19 +28,19 @@ def shrunk(image: Image.Image, longest: int) -> Image.Image:
 
 
 def overlay(image: Image.Image, heat: np.ndarray, opacity: float = OPACITY) -> Image.Image:
-    """Lay a map (h, w) in [0, 1] over an RGB image at the image's own resolution.
+    """Lay a map (h, w) in [0, 1] over an image at the image's own resolution; the result is RGB.
 
     The colour fades out with the heat, so that the lesion stays visible where the map is low.
 
     Raises:
         ValueError: opacity is not a number in [0, 1].
     """
-    if not isinstance(opacity, (int, float)) or not 0 <= opacity <= 1:
+    if not isinstance(opacity, Real) or not 0 <= opacity <= 1:
         raise ValueError(f"Opacity {opacity!r} is not a number from 0 to 1.")
     grown = upsample(heat, image.size)
     colours = Image.fromarray(matplotlib.colormaps[COLOUR_MAP](grown, bytes=True)[..., :3])
     mask = Image.fromarray(np.uint8(grown * opacity * 255 + 0.5))
-    return Image.composite(colours, image, mask)
+    return Image.composite(colours, image.convert("RGB"), mask)
 
 
 def render(image: Image.Image, explanation: Explanation, opacity: float = OPACITY, beside: bool = False) -> Image.Image:

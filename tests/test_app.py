@@ -215,6 +215,11 @@ def test_opacity_and_the_picture_beside_need_no_new_map(classifier, picture):
     assert np.array_equal(both[:90, :120], plain[:90]) and both.shape[1] > 240
     assert answer.repaint("another.jpg", 0.7, True, page) == gr.skip()  # never the map of one image on another
     assert answer.repaint(str(picture), 0.7, True, Page()) == gr.skip()
+    slow = answer.another_map(classifier, str(picture), "df", "occlusion", 0.7, False, page)
+    next(slow)
+    answer.repaint(str(picture), 0.0, False, page)  # while the map is made
+    *_, last = slow
+    assert np.array_equal(np.asarray(last[0])[:90], plain[:90])
 
 
 def test_a_map_that_is_given_up_is_computed_no_further():

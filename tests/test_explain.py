@@ -259,3 +259,23 @@ def test_overlay_keeps_size_and_leaves_cold_regions_alone(image):
 def test_bad_opacity_is_named(image, opacity):
     with pytest.raises(ValueError, match="not a number from 0 to 1"):
         overlay(image, np.zeros((7, 7)), opacity)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_image_of_one_colour_shows_no_rounding_errors(classifier, method):
+    """Nothing can be taken away from it, so what differs in float32's last digits must not be painted as a map."""
+    image = Image.new("RGB", (60, 45), (200, 150, 140))
+    found = explain.explain(classifier, classifier.predict(image), ["mel"], method, image)["mel"]
+    assert found.peak == 0 or found.peak >= explain.ROUNDING
+    if METHODS[method].layer == "input":
+        assert found.peak == 0 and not found.heat.any()
+
+
+def test_no_class_at_all_is_an_error(classifier):
+    with pytest.raises(ValueError, match="No class to explain. Give one or more of: akiec"):
+        explain.explain(classifier, classifier.predict(Image.new("RGB", (60, 45))), [])
+
+
+def test_an_overlay_is_rgb_whatever_the_image_was():
+    heat = np.linspace(0, 1, 4, dtype=np.float32).reshape(2, 2)
+    assert {overlay(Image.new(mode, (20, 20)), heat, np.float32(0.5)).mode for mode in ("L", "RGBA", "CMYK")} == {"RGB"}

@@ -122,7 +122,7 @@ def test_verdicts_worked_by_hand():
     found = section(rows, dict.fromkeys(MAPS, 0.5))
     better, same, worse = verdict(found, "gradcam")
     assert better == ["deletion_blur"] and worse == ["insertion_blur"] and "energy" in same
-    sentence = explanation_sentence({"explanations": found}, "gradcam")
+    sentence = explanation_sentence({"explanations": found}, "gradcam", "mel")
     assert (
         "such a map is better at how fast the answer goes when what is marked is blurred; worse at how fast it comes "
         "back from a blur; no different at how fast the answer goes when what is marked is painted over, "
@@ -134,10 +134,10 @@ def test_verdicts_worked_by_hand():
     )
     rows = _rows(random_weights={"gradcam": [0.8] * 6}, empty={"gradcam": [0.0] * 3 + [1.0] * 3})
     found = section(rows, dict.fromkeys(MAPS, 0.5))
-    sentence = explanation_sentence({"explanations": found}, "gradcam")
+    sentence = explanation_sentence({"explanations": found}, "gradcam", "mel")
     assert "hardly changes when all weights of the network are random (rank correlation 0.80)" in sentence
     assert "better at" not in sentence and "In 50 % of the images it found nothing at all." in sentence
-    assert explanation_sentence({}, "gradcam") == UNKNOWN and UNKNOWN in explanation_page({})
+    assert explanation_sentence({}, "gradcam", "mel") == UNKNOWN and UNKNOWN in explanation_page({})
 
 
 def test_cases_worked_by_hand():

@@ -4,6 +4,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tiny import options
 
 from skin_lesion.classes import CODES
@@ -52,15 +53,17 @@ def test_calibration_does_not_change_what_is_taught(trained, dataset, split_id, 
 
 
 def test_several_teachers_are_averaged(trained, split_id, tmp_path):
-    other = shutil.copytree(trained, tmp_path / "other")
-    metrics = json.loads((other / "metrics.json").read_text())
+    folders = [shutil.copytree(trained, tmp_path / name) for name in ("one", "two")]
+    for folder in folders:  # so few epochs may end in answers that are all 0 and 1, where nothing can be averaged
+        weights = load_file(folder / "model.safetensors")
+        save_file({k: v * 0.01 if "classifier" in k else v for k, v in weights.items()}, folder / "model.safetensors")
+    metrics = json.loads((folders[1] / "metrics.json").read_text())
     metrics["training"]["options"]["adjust"] = 0.0
-    write_json(other / "metrics.json", metrics)
+    write_json(folders[1] / "metrics.json", metrics)
     one, two, both = (
-        load_teachers(folders, split_id, SHARE, CPU, "off")[0](images())
-        for folders in ([trained], [other], [trained, other])
+        load_teachers(some, split_id, SHARE, CPU, "off")[0](images()) for some in (folders[:1], folders[1:], folders)
     )
-    assert not torch.allclose(one, two) and torch.allclose(both, (one + two) / 2, atol=1e-6)
+    assert not torch.allclose(one, two, atol=0.01) and torch.allclose(both, (one + two) / 2, atol=1e-6)
 
 
 def test_the_student_learns_the_teachers_answers_and_the_card_says_so(trained, dataset, tmp_path, monkeypatch):

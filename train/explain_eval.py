@@ -13,13 +13,13 @@ it points nowhere, has no energy in the lesion, and how often that happens is a 
 - Pointing game, energy inside the lesion's mask, and the overlap (IoU) of mask and map, cut at the fixed share
   of its maximum that is best for this method on the validation part.
 - Captum's infidelity (https://arxiv.org/abs/1901.09392; squares of the image blurred) and largest sensitivity to
-  noise, of the first few lesions a class. Lower is better.
+  noise, of the first few lesions a class. Infidelity: lower is better.
 - The same for a random map and for a Gaussian in the image's centre, which know nothing of the model.
 - Parameter randomisation (Adebayo et al. 2018, https://arxiv.org/abs/1810.03292): rank correlation of the map
   with that of the same network with its last layer, or all of its weights, drawn anew.
 - Cases where a map helps or misleads, by the rules of skin_lesion.explanation_tables.CASES.
 
-It takes about half an hour on two CPU cores.
+It takes about an hour on one CPU core.
 """
 
 import argparse

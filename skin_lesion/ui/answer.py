@@ -28,6 +28,7 @@ def answer(
     Where there is no answer, in its place why; and nothing of an earlier image stays.
     """
     page.begin(path)
+    page.view = opacity, beside
     hidden = gr.update(visible=False)
     if path is None:
         yield predict_tab.EMPTY, None, "gradcam", None, gradcam_tab.EMPTY, None, hidden, page
@@ -47,7 +48,7 @@ def answer(
         html,
         page.shown.code,
         page.shown.method,
-        render(image, page.shown, opacity, beside),
+        render(image, page.shown, *page.view),
         gradcam_tab.caption_html(page.shown, classifier.metrics),
         gradcam_tab.all_classes_items(image, maps),
         hidden,
@@ -65,6 +66,7 @@ def another_map(
     nothing = (gr.skip(),) * 4
     hidden = gr.update(visible=False)
     still_wanted = page.ask()
+    page.view = opacity, beside
     if code is None or path != page.path:  # `answer` is about to say what is on the page
         yield nothing
         return
@@ -90,7 +92,7 @@ def another_map(
             return
         progress = gradcam_tab.progress_html(METHODS[method].name, step, steps(method))
         yield gr.skip(), progress, gr.update(visible=True), gr.skip()
-    picture, caption = render(image, found, opacity, beside), gradcam_tab.caption_html(found, classifier.metrics)
+    picture, caption = render(image, found, *page.view), gradcam_tab.caption_html(found, classifier.metrics)
     if not still_wanted():
         yield nothing
         return
@@ -109,6 +111,7 @@ def stop(classifier: Classifier, page: Page) -> tuple[Any, ...]:
 
 def repaint(path: str | None, opacity: float, beside: bool, page: Page) -> Any:
     """The map that is on the page once more, with another opacity; nothing, if another image has come meanwhile."""
+    page.view = opacity, beside  # a map in the making takes it from there
     if page.shown is None or page.path != path:
         return gr.skip()
     try:

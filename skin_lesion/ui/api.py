@@ -64,7 +64,7 @@ def build(classifier: Classifier, fallback: str = "") -> None:
             "map": explanation.heat.round(4).tolist(),
             "peak": explanation.peak,
             "caveat": CAVEAT,
-            "measured": explanation_sentence(classifier.metrics, explanation.method),
+            "measured": explanation_sentence(classifier.metrics, explanation.method, code),
             "model": prediction.to_dict()["model"],
         }
 

@@ -33,6 +33,7 @@ class Page:
 
     path: str | None = None  # of the image
     shown: Explanation | None = None
+    view: tuple[float, bool] = (OPACITY, False)  # opacity, and whether the image stands beside; as last asked for
     asked: int = 0  # how often something was
 
     def begin(self, path: str | None) -> None:
@@ -117,7 +118,7 @@ def _seconds(classifier: Classifier, method: str) -> str:
 def caption_html(explanation: Explanation, metrics: dict[str, Any]) -> str:
     """Class, method, layer, legend, caveat and downloads of a map, and what was measured of its kind."""
     name = escape(BY_CODE[explanation.code].short_name)
-    measured = escape(explanation_sentence(metrics, explanation.method))
+    measured = escape(explanation_sentence(metrics, explanation.method, explanation.code))
     caveat = f'<p class="small">{escape(CAVEAT)} {measured}</p>'
     method = METHODS[explanation.method]
     what = (

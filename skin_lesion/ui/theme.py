@@ -48,7 +48,7 @@ CSS = """
 #examples .thumbnail-lg { width: 100% !important; height: auto !important; aspect-ratio: 1; }
 #cam-all .thumbnail-lg { width: 100% !important; height: auto !important; }
 #cam-measured table { display: block; overflow-x: auto; max-width: 100%; border: 0 !important; }
-#cam-measured td, #cam-measured th { padding: .2rem .5rem; font-size: .88rem; }
+#cam-measured td, #cam-measured th { padding: .2rem .5rem; font-size: .88rem; white-space: nowrap; }
 .answer a, .classes a { color: inherit; text-decoration: underline; }
 #head h1 { margin: 0 0 .15rem; font-size: 1.45rem; line-height: 1.25; }
 #head .notice { margin-top: .5rem; }
