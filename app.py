@@ -24,11 +24,13 @@ import skin_lesion
 from skin_lesion.classes import CODES
 from skin_lesion.examples import FOLDER, Example, read_examples
 from skin_lesion.images import MAX_BYTES
+from skin_lesion.language import Translator
 from skin_lesion.model import ModelError
 from skin_lesion.predict import Classifier
 from skin_lesion.texts import DISCLAIMER, INPUT_NOTE, PRIVACY
 from skin_lesion.ui import about_tab, api, classes_tab, gallery, gradcam_tab, predict_tab
 from skin_lesion.ui.answer import another_map, answer, repaint, stop
+from skin_lesion.ui.i18n import I18N, block, label
 from skin_lesion.ui.theme import CSS, theme
 from skin_lesion.ui.upload import LesionImage
 
@@ -65,6 +67,16 @@ def examples_for(classifier: Classifier) -> tuple[list[Example], str]:
     return read_examples(EXAMPLES), gallery.SYNTHETIC
 
 
+def head_html(fallback: str, t: Translator) -> str:
+    """The first thing on the page: what this is not."""
+    return (
+        f"<header><h1>{t('Skin lesions under the dermatoscope')}</h1>"
+        f'<div class="notice" role="note"><strong>{t(DISCLAIMER)}</strong> {t(INPUT_NOTE)} {t(PRIVACY)}</div>'
+        + (f'<div class="notice fallback" role="alert">{escape(fallback)}</div>' if fallback else "")
+        + "</header>"
+    )
+
+
 def build_demo(classifier: Classifier, fallback: str = "") -> gr.Blocks:
     """The whole page. fallback: why the bundled model stands in for the wanted one, else ""."""
 
@@ -77,33 +89,27 @@ def build_demo(classifier: Classifier, fallback: str = "") -> gr.Blocks:
         return CODES[event.index]
 
     with gr.Blocks(title="Skin lesion classifier", analytics_enabled=False, delete_cache=(60, 300)) as demo:
-        gr.HTML(
-            f"<header><h1>Skin lesions under the dermatoscope</h1>"
-            f'<div class="notice" role="note"><strong>{DISCLAIMER}</strong> {INPUT_NOTE} {PRIVACY}</div>'
-            + (f'<div class="notice fallback" role="alert">{escape(fallback)}</div>' if fallback else "")
-            + "</header>",
-            elem_id="head",
-        )
+        gr.HTML(block(partial(head_html, fallback)), elem_id="head")
         with gr.Row():
             with gr.Column(scale=2, min_width=280):
                 image = LesionImage(
                     type="filepath",
                     sources=["upload", "clipboard"],
-                    label="Dermatoscopic image",
+                    label=label("Dermatoscopic image"),
                     height=300,
                     buttons=["fullscreen"],
-                    alt_text="The image to classify",
+                    alt_text=label("The image to classify"),
                     elem_id="upload",
                 )
                 pictures = gallery.build(*examples_for(classifier))
             with gr.Column(scale=3, min_width=280), gr.Tabs():
-                with gr.Tab("Predict", id="predict"):
+                with gr.Tab(label("Predict"), id="predict"):
                     result = predict_tab.build()
-                with gr.Tab("Grad-CAM", id="gradcam"):
+                with gr.Tab(label("Grad-CAM"), id="gradcam"):
                     cam = gradcam_tab.build(classifier)
-                with gr.Tab("Classes", id="classes"):
+                with gr.Tab(label("Classes"), id="classes"):
                     classes_tab.build()
-                with gr.Tab("About", id="about"):
+                with gr.Tab(label("About"), id="about"):
                     about_tab.build(classifier)
         api.build(classifier, fallback)
 
@@ -156,6 +162,7 @@ except ModelError as error:
 LAUNCH: dict[str, Any] = {
     "theme": theme(),
     "css": CSS,
+    "i18n": I18N,
     "run_history": False,  # it would keep visitors' photographs of skin in their browsers
     "max_file_size": MAX_BYTES,
     "footer_links": ["api", "gradio"],

@@ -17,6 +17,8 @@ from pathlib import Path
 from skin_lesion.classes import CODES
 from skin_lesion.images import SUFFIXES, ImageError, image_files
 
+FURTHER = ("set90", "set95", "malignant", "dermatoscopic", "quality")  # columns of the CSV; lists in one cell
+
 
 def main(argv: list[str] | None = None) -> int:
     """Exit status 0: all read; 1: some path or the model could not be used; 2: wrong arguments."""
@@ -89,13 +91,14 @@ def _write_json(result: dict, first: bool) -> None:
 def _write_csv(result: dict, first: bool) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     if first:
-        writer.writerow(["image", "prediction", *CODES, "source", "revision"])
+        writer.writerow(["image", "prediction", *CODES, *FURTHER, "source", "revision"])
     model = result["model"]
     writer.writerow(
         [
             result["image"],
             result["prediction"],
             *(result["probabilities"][c] for c in CODES),
+            *(" ".join(v) if isinstance(v, list) else v for v in map(result.get, FURTHER)),
             model["source"],
             model["revision"],
         ]

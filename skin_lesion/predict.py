@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import torch
 from PIL import Image
 
 from skin_lesion.classes import BY_CODE, CODES, LesionClass
-from skin_lesion.decision import Decision
+from skin_lesion.decision import Decision, statistics
 from skin_lesion.images import ImageSource, open_image
+from skin_lesion.quality import hints
 
 MIDDLE = 3  # of timm's five feature maps of EfficientNet_B0: the last one at a sixteenth of the input
 
@@ -25,6 +27,8 @@ class Prediction:
     middle: torch.Tensor = field(repr=False)  # (1, 112, 2h, 2w) float32, the trunk's map at a sixteenth of the input
     source: str  # of the model, as given to skin_lesion.load
     revision: str  # Hub commit, or a digest of the weights file
+    quality: tuple[str, ...] = ()  # codes of skin_lesion.quality.HINTS
+    decision: Decision | None = field(default=None, repr=False)  # the model's; None: it was never calibrated
 
     @property
     def code(self) -> str:
@@ -41,6 +45,26 @@ class Prediction:
         return sum(p for code, p in self.probabilities.items() if BY_CODE[code].group != "benign")
 
     @property
+    def set90(self) -> tuple[str, ...] | None:
+        """The classes among which the true one is in nine of ten cases; None where the model was never calibrated."""
+        return self.decision and self.decision.prediction_set(self.probabilities, 0.90)
+
+    @property
+    def set95(self) -> tuple[str, ...] | None:
+        """The same for 19 of 20 cases."""
+        return self.decision and self.decision.prediction_set(self.probabilities, 0.95)
+
+    @cached_property
+    def distance(self) -> float | None:
+        """To the training images, as Decision.distance gives it."""
+        return self.decision and self.decision.distance(statistics(self.middle))
+
+    @property
+    def dermatoscopic(self) -> bool | None:
+        """Whether the image looks like a dermatoscopic one at all; None where the model was never calibrated."""
+        return None if self.decision is None or self.distance is None else self.distance <= self.decision.farthest
+
+    @property
     def ranked(self) -> list[tuple[LesionClass, float]]:
         """All classes with their probabilities, most probable first."""
         return sorted(((BY_CODE[c], p) for c, p in self.probabilities.items()), key=lambda item: -item[1])
@@ -50,6 +74,11 @@ class Prediction:
         return {
             "prediction": self.code,
             "probabilities": {code: round(p, 6) for code, p in self.probabilities.items()},
+            "set90": None if self.set90 is None else list(self.set90),
+            "set95": None if self.set95 is None else list(self.set95),
+            "malignant": round(self.malignant, 6),
+            "dermatoscopic": self.dermatoscopic,
+            "quality": list(self.quality),
             "model": {"source": self.source, "revision": self.revision},
         }
 
@@ -72,10 +101,12 @@ class Classifier:
         Raises:
             ImageError: the image cannot be used.
         """
-        x = self.transform(open_image(image)).unsqueeze(0)  # (1, 3, H, W)
+        opened = open_image(image)
+        x = self.transform(opened).unsqueeze(0)  # (1, 3, H, W)
         with torch.no_grad():  # not inference_mode: Grad-CAM differentiates from the features on
             # the same pass as forward_features, which also gives what its fourth stage made
             features, (middle,) = self.model.forward_intermediates(x, indices=[MIDDLE])
             logits = self.model.forward_head(features)[0]  # (7,)
         probabilities = dict(zip(CODES, logits.softmax(0).tolist(), strict=True))
-        return Prediction(probabilities, logits, features, middle, self.source, self.revision)
+        about = self.source, self.revision, hints(opened), self.decision
+        return Prediction(probabilities, logits, features, middle, *about)

@@ -20,12 +20,15 @@ from PIL import Image
 import app
 from skin_lesion.classes import BY_CODE, CODES
 from skin_lesion.explain import METHODS, Explanation, explain, steps
+from skin_lesion.language import LANGUAGES, translator
 from skin_lesion.model import ModelError
 from skin_lesion.overlay import overlay
 from skin_lesion.texts import DISCLAIMER
 from skin_lesion.ui import answer, classes_tab, gradcam_tab, predict_tab
 from skin_lesion.ui.about_tab import about_markdown
 from skin_lesion.ui.gradcam_tab import Page
+
+EN = translator("en")
 
 
 @pytest.fixture(scope="module")
@@ -123,9 +126,11 @@ def test_missing_image_unknown_class_and_bad_opacity_say_what_is_valid(client, p
 def test_the_page_carries_the_disclaimer_first_and_records_no_history(server):
     with urlopen(server + "config") as response:
         config = json.load(response)
-    texts = [str(c["props"].get("value", "")) for c in config["components"]]
-    shown = [t for t in texts if t]
-    assert DISCLAIMER in shown[0]
+    first = next(c["props"]["value"] for c in config["components"] if c["props"].get("value"))
+    key = json.loads(first.removeprefix("__i18n__"))["key"]
+    texts = {code: table[key] for code, table in config["i18n_translations"].items()}
+    assert set(texts) == set(LANGUAGES)
+    assert all(translator(code)(DISCLAIMER) in text for code, text in texts.items())
     assert config["run_history"] is False
     assert config["analytics_enabled"] is False
 
@@ -144,30 +149,30 @@ def test_a_new_image_fills_both_tabs_and_a_bad_one_leaves_no_old_answer(classifi
     alone, (html, code, method, map_, caption, small, *_) = answer.answer(classifier, str(picture), 0.7, False, page)
     assert passes.call_count == 1  # the maps come out of the pass that predicted
     assert alone[0] == html and all(f"({c})" in html for c in CODES) and all(BY_CODE[c].colour in html for c in CODES)
-    assert alone[3:6] == (None, gradcam_tab.EMPTY, None)
+    assert alone[3:6] == (None, gradcam_tab.empty(EN), None)
     assert code in CODES and method == "gradcam" and map_.width == 120 and map_.height > 90
     assert f"({code})" in caption and "bn2" in caption and page.path == str(picture)
     assert (page.shown.code, page.shown.method) == (code, method)
     assert [caption.split()[0] for _, caption in small] == list(CODES)
     assert [caption.split(" ", 1)[1] for _, caption in small] == [
-        predict_tab.percent(p) for p in classifier.predict(picture).probabilities.values()
+        EN.percent(p) for p in classifier.predict(picture).probabilities.values()
     ]
     bad = tmp_path / "bad.jpg"
     bad.write_text("text")
     ((html, *rest),) = answer.answer(classifier, str(bad), 0.7, False, page)
     assert "not an image" in html and rest[:5] == [None, "gradcam", None, html, None] and page.shown is None
     ((html, *rest),) = answer.answer(classifier, None, 0.7, False, page)
-    assert html == predict_tab.EMPTY and rest[:5] == [None, "gradcam", None, gradcam_tab.EMPTY, None]
+    assert html == predict_tab.empty(EN) and rest[:5] == [None, "gradcam", None, gradcam_tab.empty(EN), None]
 
 
 def test_small_maps_lie_on_one_scale():
     """The class whose hottest cell is half as hot as the hottest of all is painted half as strongly."""
     image, heat = Image.new("RGB", (gradcam_tab.SMALL,) * 2), np.ones((2, 2), np.float32)
     maps = {code: Explanation(code, 0.5, heat, peak) for code, peak in (("mel", 2.0), ("nv", 1.0), ("df", 0.0))}
-    items = gradcam_tab.all_classes_items(image, maps)
+    items = gradcam_tab.all_classes_items(image, maps, EN)
     expected = [np.asarray(overlay(image, heat * share)) for share in (1, 0.5, 0)]
     assert all(np.array_equal(np.asarray(i), e) for (i, _), e in zip(items, expected, strict=True))
-    nothing = gradcam_tab.all_classes_items(image, {"mel": Explanation("mel", 0.5, heat * 0, 0)})
+    nothing = gradcam_tab.all_classes_items(image, {"mel": Explanation("mel", 0.5, heat * 0, 0)}, EN)
     assert np.array_equal(np.asarray(nothing[0][0]), np.asarray(image))
 
 
@@ -253,12 +258,12 @@ def test_stopping_goes_back_to_the_map_that_is_shown(classifier, picture):
     page = page_of(classifier, picture)
     code, method, caption, _ = answer.stop(classifier, page)
     assert (code, method) == (page.shown.code, "gradcam") and f"({code})" in caption
-    assert answer.stop(classifier, Page())[2] == gradcam_tab.EMPTY
+    assert answer.stop(classifier, Page())[2] == gradcam_tab.empty(EN)
 
 
 def test_the_map_can_be_taken_home_as_numbers_and_as_a_picture(classifier, picture):
     shown = page_of(classifier, picture).shown
-    caption = gradcam_tab.caption_html(shown, {})
+    caption = gradcam_tab.caption_html(shown, {}, EN)
     files = dict(re.findall(r'download="(.+?)" href="data:.+?;base64,(.+?)"', caption))
     assert list(files) == [f"{shown.code}_gradcam.npy", f"{shown.code}_gradcam.png"]
     npy, png = (io.BytesIO(base64.b64decode(content)) for content in files.values())
@@ -267,13 +272,13 @@ def test_the_map_can_be_taken_home_as_numbers_and_as_a_picture(classifier, pictu
 
 
 def test_a_map_that_is_zero_everywhere_says_so():
-    caption = gradcam_tab.caption_html(Explanation("df", 0.01, np.zeros((6, 6), np.float32), 0.0), {})
+    caption = gradcam_tab.caption_html(Explanation("df", 0.01, np.zeros((6, 6), np.float32), 0.0), {}, EN)
     assert "found nothing in the image" in caption and "another method may" in caption and "download" not in caption
 
 
 def test_the_group_stands_in_words(classifier, picture):
     prediction = classifier.predict(picture)
-    html = predict_tab.answer_html(prediction)
+    html = predict_tab.answer_html(prediction, classifier.metrics, EN)
     assert prediction.lesion_class.group_note in html and "not a diagnosis" in html
 
 
@@ -289,11 +294,11 @@ def test_the_group_stands_in_words(classifier, picture):
     ],
 )
 def test_percentages_never_claim_certainty(share, text):
-    assert predict_tab.percent(share) == text
+    assert EN.percent(share) == text
 
 
 def test_class_page_and_about_page_are_generated(classifier):
-    html = classes_tab.classes_html()
+    html = classes_tab.classes_html(EN)
     assert all(c.description.split(";")[0].split("'")[0] in html for c in BY_CODE.values())
     assert "no held-out figures" in about_markdown(classifier)
     bundled, _ = app.load_model()
@@ -313,7 +318,7 @@ def test_a_model_that_cannot_be_loaded_is_replaced_visibly_and_only_on_request(m
     assert "/nowhere" in fallback
     demo = app.build_demo(classifier, fallback)
     head = next(b.value for b in demo.blocks.values() if isinstance(b, gr.HTML))
-    assert "could not be loaded; the bundled one answers instead" in head
+    assert "could not be loaded; the bundled one answers instead" in app.I18N.translations["en"][head.key]
 
 
 def test_the_model_comes_from_the_variable(monkeypatch, model_folder):

@@ -16,7 +16,7 @@ from train.data import DataError, read_ham10000
 from train.figures import CAPTIONS, write_figures
 from train.folder import write_json
 from train.foreign import foreign_images
-from train.predictions import distance, read_predictions
+from train.predictions import read_predictions
 from train.split import PARTS, RATIOS, fingerprint, split
 
 OPTIONS = {"init": "none", "schedule": [[1, 32]], "batch": 8, "lr": 1e-3, "ema": 0.9, "smoothing": 0, "adjust": 1}
@@ -64,11 +64,11 @@ def test_thresholds_come_from_the_validation_part_and_distances_from_the_trainin
     parts = split(read_ham10000(dataset))
     assert decision["part"] == "val" and decision["images"] == len(parts["val"])
     classifier = load(f"local-dir:{folder}")
-    near = np.mean([distance(classifier.decision, classifier.predict(r.path)) for r in parts["train"][:20]])
-    far = [distance(classifier.decision, classifier.predict(image)) for _, image in list(foreign_images())[:3]]
+    near = np.mean([classifier.predict(r.path).distance for r in parts["train"][:20]])
+    far = [classifier.predict(image).distance for _, image in list(foreign_images())[:3]]
     assert near < 1.5 < min(far)
     found = read_predictions(folder / "test_predictions.csv")
-    expected = [distance(classifier.decision, classifier.predict(r.path)) for r in parts["test"][:3]]
+    expected = [classifier.predict(r.path).distance for r in parts["test"][:3]]
     assert found.distances[:3] == pytest.approx(expected, rel=1e-3)
 
 

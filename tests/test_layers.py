@@ -45,12 +45,15 @@ def test_arrows(path):
 # Classifier stands beside Prediction in predict, so that classifier.predict needs no import in a circle.
 ORDER = [
     "classes",
+    "language",
     "images",
+    "quality",
     "examples",
     "texts",
     "tables",
     "decision",
     "predict",
+    "advice",
     "hub",
     "model",
     "explain",

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from skin_lesion.__main__ import main
+from skin_lesion.__main__ import FURTHER, main
 from skin_lesion.classes import CODES
 from skin_lesion.images import ImageError
 
@@ -89,7 +89,7 @@ def test_json_is_one_object_a_line_and_a_bad_file_does_not_stop_the_rest(picture
     assert status == 1
     assert [line["image"] for line in lines] == [str(pictures / "b.png"), str(pictures / "deeper" / "a.JPG")]
     for line in lines:
-        assert set(line) == {"image", "prediction", "probabilities", "model"}
+        assert set(line) == {"image", "prediction", "probabilities", *FURTHER, "model"}
         assert list(line["probabilities"]) == list(CODES)
         assert sum(line["probabilities"].values()) == pytest.approx(1, abs=1e-4)
         assert line["prediction"] == max(line["probabilities"], key=line["probabilities"].get)

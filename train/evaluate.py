@@ -31,7 +31,7 @@ from train.files import whole
 from train.folder import ALTERED, FIGURES, FOREIGN, PREDICTIONS, calibration_of, write_json
 from train.foreign import foreign_images
 from train.metrics import ece, summarise
-from train.predictions import Predictions, distance, image_size, read_predictions, write_predictions
+from train.predictions import Predictions, image_size, read_predictions, write_predictions
 from train.split import RATIOS, fingerprint, merge_lesions, split
 from train.subgroups import subgroups
 
@@ -78,7 +78,7 @@ def figures_of(
 
 def write_foreign(path: Path, classifier: Classifier, folder: Path | None) -> None:
     """Distances of pictures that are no dermatoscopic images; built-in ones, or those of a folder."""
-    rows = [(kind, distance(classifier.decision, classifier.predict(image))) for kind, image in foreign_images(folder)]
+    rows = [(kind, classifier.predict(image).distance) for kind, image in foreign_images(folder)]
     with whole(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["kind", "distance"])

@@ -11,7 +11,6 @@ from PIL import Image
 from tqdm import tqdm
 
 from skin_lesion.classes import CODES
-from skin_lesion.decision import Decision, statistics
 from skin_lesion.images import ImageError
 from skin_lesion.model import ModelError
 from skin_lesion.predict import Classifier, Prediction
@@ -66,10 +65,6 @@ def predict_all(classifier: Classifier, records: Sequence[Record], what: str) ->
             raise DataError(f"{record.path}: {error}") from None
 
 
-def distance(decision: Decision | None, prediction: Prediction) -> float:
-    return decision.distance(statistics(prediction.middle)) if decision else float("nan")
-
-
 def write_predictions(
     path: Path, classifier: Classifier, records: Sequence[Record], lesions: dict[str, str], what: str
 ) -> None:
@@ -80,7 +75,8 @@ def write_predictions(
         for record, prediction in zip(records, predict_all(classifier, records, what), strict=True):
             age = "" if record.age is None else f"{record.age:g}"
             about = [record.dx, record.dx_type, age, record.sex, record.localization]
-            numbers = [*prediction.probabilities.values(), distance(classifier.decision, prediction)]
+            far = float("nan") if prediction.distance is None else prediction.distance
+            numbers = [*prediction.probabilities.values(), far]
             writer.writerow([record.image_id, lesions[record.image_id], *about, *(f"{n:.6f}" for n in numbers)])
 
 

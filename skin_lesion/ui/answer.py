@@ -18,6 +18,7 @@ from skin_lesion.overlay import render
 from skin_lesion.predict import Classifier
 from skin_lesion.ui import gradcam_tab, predict_tab
 from skin_lesion.ui.gradcam_tab import Page
+from skin_lesion.ui.i18n import language
 
 
 def answer(
@@ -27,21 +28,22 @@ def answer(
 
     Where there is no answer, in its place why; and nothing of an earlier image stays.
     """
+    t = language()
     page.begin(path)
     page.view = opacity, beside
     hidden = gr.update(visible=False)
     if path is None:
-        yield predict_tab.EMPTY, None, "gradcam", None, gradcam_tab.EMPTY, None, hidden, page
+        yield predict_tab.empty(t), None, "gradcam", None, gradcam_tab.empty(t), None, hidden, page
         return
     try:
         image = open_image(path)
     except ImageError as error:
-        problem = predict_tab.problem_html(str(error))
+        problem = predict_tab.problem_html(str(error), t)
         yield problem, None, "gradcam", None, problem, None, hidden, page
         return
     prediction = classifier.predict(image)
-    html = predict_tab.answer_html(prediction)
-    yield html, gr.skip(), gr.skip(), None, gradcam_tab.EMPTY, None, hidden, page
+    html = predict_tab.answer_html(prediction, classifier.metrics, t)
+    yield html, gr.skip(), gr.skip(), None, gradcam_tab.empty(t), None, hidden, page
     maps = explain(classifier, prediction)
     page.shown = maps[prediction.code]
     yield (
@@ -49,8 +51,8 @@ def answer(
         page.shown.code,
         page.shown.method,
         render(image, page.shown, *page.view),
-        gradcam_tab.caption_html(page.shown, classifier.metrics),
-        gradcam_tab.all_classes_items(image, maps),
+        gradcam_tab.caption_html(page.shown, classifier.metrics, t),
+        gradcam_tab.all_classes_items(image, maps, t),
         hidden,
         page,
     )
@@ -63,6 +65,7 @@ def another_map(
 
     It ends by itself as soon as the page wants something newer.
     """
+    t = language()
     nothing = (gr.skip(),) * 4
     hidden = gr.update(visible=False)
     still_wanted = page.ask()
@@ -71,12 +74,12 @@ def another_map(
         yield nothing
         return
     if page.shown and (code, method) == (page.shown.code, page.shown.method):  # as `answer` and `stop` set them
-        yield gr.skip(), gradcam_tab.caption_html(page.shown, classifier.metrics), hidden, gr.skip()
+        yield gr.skip(), gradcam_tab.caption_html(page.shown, classifier.metrics, t), hidden, gr.skip()
         return
     try:
         image = open_image(path)
     except ImageError as error:
-        yield None, predict_tab.problem_html(str(error)), hidden, gr.skip()
+        yield None, predict_tab.problem_html(str(error), t), hidden, gr.skip()
         return
     prediction = classifier.predict(image)
     running = step_by_step(lambda on_step: explain(classifier, prediction, [code], method, image, on_step)[code])
@@ -90,9 +93,9 @@ def another_map(
             running.close()
             yield nothing
             return
-        progress = gradcam_tab.progress_html(METHODS[method].name, step, steps(method))
+        progress = gradcam_tab.progress_html(t(METHODS[method].name), step, steps(method), t)
         yield gr.skip(), progress, gr.update(visible=True), gr.skip()
-    picture, caption = render(image, found, *page.view), gradcam_tab.caption_html(found, classifier.metrics)
+    picture, caption = render(image, found, *page.view), gradcam_tab.caption_html(found, classifier.metrics, t)
     if not still_wanted():
         yield nothing
         return
@@ -102,11 +105,12 @@ def another_map(
 
 def stop(classifier: Classifier, page: Page) -> tuple[Any, ...]:
     """A slow map was given up: class, method and caption of the one that is still shown; and no button."""
+    t = language()
     page.ask()
     hidden = gr.update(visible=False)
     if page.shown is None:
-        return gr.skip(), gr.skip(), gradcam_tab.EMPTY, hidden
-    return page.shown.code, page.shown.method, gradcam_tab.caption_html(page.shown, classifier.metrics), hidden
+        return gr.skip(), gr.skip(), gradcam_tab.empty(t), hidden
+    return page.shown.code, page.shown.method, gradcam_tab.caption_html(page.shown, classifier.metrics, t), hidden
 
 
 def repaint(path: str | None, opacity: float, beside: bool, page: Page) -> Any:

@@ -14,11 +14,11 @@ from PIL import Image
 from skin_lesion.classes import BY_CODE, CLASSES
 from skin_lesion.explain import METHODS, Explanation
 from skin_lesion.explanation_tables import explanation_page, explanation_sentence
+from skin_lesion.language import Translator
 from skin_lesion.overlay import CAVEAT, OPACITY, overlay, shrunk
 from skin_lesion.predict import Classifier
-from skin_lesion.ui.predict_tab import percent
+from skin_lesion.ui.i18n import block, label
 
-EMPTY = '<p class="small">Choose an image, or click an example: the map appears here.</p>'
 STATE_SECONDS = 300  # after the last change, for which the server remembers the map on a page
 SMALL = 320  # px, the longer side of a picture in the row of all seven
 
@@ -60,38 +60,39 @@ class GradcamTab(NamedTuple):
     page: gr.State
 
 
+def empty(t: Translator) -> str:
+    return f'<p class="small">{t("Choose an image, or click an example: the map appears here.")}</p>'
+
+
 def build(classifier: Classifier) -> GradcamTab:
     target = gr.Radio(
-        [(f"{c.code} · {c.short_name}", c.code) for c in CLASSES],
+        [(block(lambda t, c=c: f"{c.code} · {t(c.short_name)}"), c.code) for c in CLASSES],
         value=None,
-        label="Which class to explain (each new image starts with the first guess)",
+        label=label("Which class to explain (each new image starts with the first guess)"),
         elem_id="cam-target",
     )
     method = gr.Radio(
-        [(f"{m.name}{_seconds(classifier, name)}", name) for name, m in METHODS.items()],
+        [(block(lambda t, n=n: t(METHODS[n].name) + _seconds(classifier, n, t)), n) for n in METHODS],
         value="gradcam",
-        label="How",
+        label=label("How"),
         elem_id="cam-method",
     )
     map_ = gr.Image(
-        label="Map",
+        label=label("Map"),
         format="png",
         interactive=False,
         elem_id="cam-map",
         height=330,
         buttons=["download", "fullscreen"],
-        alt_text="The image with the map of the chosen class laid over it",
+        alt_text=label("The image with the map of the chosen class laid over it"),
     )
-    stop = gr.Button("Stop", size="sm", visible=False, elem_id="cam-stop")
-    caption = gr.HTML(EMPTY, elem_id="cam-caption")
-    opacity = gr.Slider(0, 1, value=OPACITY, step=0.05, label="Opacity of the map")
-    beside = gr.Checkbox(False, label="The image without the map beside it")
-    gr.HTML(
-        '<p class="small">Grad-CAM of all seven classes on one scale, so that they can be compared; '
-        "click one to explain it above:</p>"
-    )
+    stop = gr.Button(label("Stop"), size="sm", visible=False, elem_id="cam-stop")
+    caption = gr.HTML(block(empty), elem_id="cam-caption")
+    opacity = gr.Slider(0, 1, value=OPACITY, step=0.05, label=label("Opacity of the map"))
+    beside = gr.Checkbox(False, label=label("The image without the map beside it"))
+    gr.HTML(block(_all_classes_note))
     all_classes = gr.Gallery(
-        label="Grad-CAM of all seven classes",
+        label=label("Grad-CAM of all seven classes"),
         show_label=False,
         format="jpeg",
         columns=4,
@@ -102,50 +103,62 @@ def build(classifier: Classifier) -> GradcamTab:
         buttons=[],
         elem_id="cam-all",
     )
-    with gr.Accordion("How good these maps are, and where they mislead", open=False, elem_id="cam-measured"):
+    with gr.Accordion(label("How good these maps are, and where they mislead"), open=False, elem_id="cam-measured"):
         gr.Markdown(explanation_page(classifier.metrics))
     return GradcamTab(
         target, method, map_, caption, opacity, beside, stop, all_classes, gr.State(Page(), time_to_live=STATE_SECONDS)
     )
 
 
-def _seconds(classifier: Classifier, method: str) -> str:
+def _all_classes_note(t: Translator) -> str:
+    note = t("Grad-CAM of all seven classes on one scale, so that they can be compared; click one to explain it above:")
+    return f'<p class="small">{note}</p>'
+
+
+def _seconds(classifier: Classifier, method: str, t: Translator) -> str:
     """' (about 2 s)' where train.explain_eval measured that one waits for it."""
     seconds = classifier.metrics.get("explanations", {}).get("seconds", {}).get(method, 0)
-    return f" (about {seconds:.0f} s)" if seconds >= 0.5 else ""
+    return " " + t("(about {seconds} s)", seconds=round(seconds)) if seconds >= 0.5 else ""
 
 
-def caption_html(explanation: Explanation, metrics: dict[str, Any]) -> str:
+def caption_html(explanation: Explanation, metrics: dict[str, Any], t: Translator) -> str:
     """Class, method, layer, legend, caveat and downloads of a map, and what was measured of its kind."""
-    name = escape(BY_CODE[explanation.code].short_name)
     measured = escape(explanation_sentence(metrics, explanation.method, explanation.code))
-    caveat = f'<p class="small">{escape(CAVEAT)} {measured}</p>'
+    caveat = f'<p class="small">{escape(t(CAVEAT))} {measured}</p>'
     method = METHODS[explanation.method]
-    what = (
-        f"<p>{method.name} for <strong>{name} ({explanation.code})</strong>, which the model gives "
-        f"{percent(explanation.probability)}; layer <code>{explanation.layer}</code>. {escape(method.how)}</p>"
+    what = t(
+        "{method} for {name}, which the model gives {share}; layer {layer}.",
+        method=escape(t(method.name)),
+        name=f"<strong>{escape(t(BY_CODE[explanation.code].short_name))} ({explanation.code})</strong>",
+        share=t.percent(explanation.probability),
+        layer=f"<code>{explanation.layer}</code>",
     )
+    what = f"<p>{what} {escape(t(method.how))}</p>"
     if explanation.peak <= 0:
-        return (
-            f'<div class="answer">{what}<p>This method found nothing in the image that raised the score, so the '
-            "image is shown without a map. It does not follow that nothing did: another method may find it.</p>"
-            f"{caveat}</div>"
+        nothing = t(
+            "This method found nothing in the image that raised the score, so the image is shown without a map. "
+            "It does not follow that nothing did: another method may find it."
         )
+        return f'<div class="answer">{what}<p>{nothing}</p>{caveat}</div>'
     return (
         f'<div class="answer">{what}'
-        f'<div class="legend"><span>little</span><span class="ramp" aria-hidden="true"></span>'
-        f"<span>most of this map</span></div>{caveat}{_downloads(explanation)}</div>"
+        f'<div class="legend"><span>{t("little")}</span><span class="ramp" aria-hidden="true"></span>'
+        f"<span>{t('most of this map')}</span></div>{caveat}{_downloads(explanation, t)}</div>"
     )
 
 
-def progress_html(explained: str, done: int, total: int) -> str:
-    return (
-        f'<div class="answer" role="status"><p><label>{escape(explained)}: the model is asked again and again, '
-        f'question {done} of {total} <progress value="{done}" max="{total}"></progress></label></p></div>'
+def progress_html(explained: str, done: int, total: int, t: Translator) -> str:
+    text = t(
+        "{method}: the model is asked again and again, question {done} of {total}",
+        method=escape(explained),
+        done=done,
+        total=total,
     )
+    bar = f'<progress value="{done}" max="{total}"></progress>'
+    return f'<div class="answer" role="status"><p><label>{text} {bar}</label></p></div>'
 
 
-def _downloads(explanation: Explanation) -> str:
+def _downloads(explanation: Explanation, t: Translator) -> str:
     """Links that carry the map in themselves, so that no file of a visitor's image is left on the server."""
     npy, png = io.BytesIO(), io.BytesIO()
     np.save(npy, explanation.heat)
@@ -157,17 +170,20 @@ def _downloads(explanation: Explanation) -> str:
         f"{name}.{ending}</a>"
         for ending, kind, file in (("npy", "application/octet-stream", npy), ("png", "image/png", png))
     )
-    return f'<p class="small">The map itself, {columns}×{rows} cells from 0 to 1: {links}</p>'
+    text = t("The map itself, {size} cells from 0 to 1:", size=f"{columns}×{rows}")
+    return f'<p class="small">{text} {links}</p>'
 
 
-def all_classes_items(image: Image.Image, explanations: dict[str, Explanation]) -> list[tuple[Image.Image, str]]:
+def all_classes_items(
+    image: Image.Image, explanations: dict[str, Explanation], t: Translator
+) -> list[tuple[Image.Image, str]]:
     """A small overlay of each class with its caption; 1 on the common scale is the hottest cell of all classes."""
     small = shrunk(image, SMALL)
     most = max(e.peak for e in explanations.values())
     return [
         (
             overlay(small, e.heat * (e.peak / most) if most > 0 else e.heat),
-            f"{code} {percent(e.probability)}",
+            f"{code} {t.percent(e.probability)}",
         )
         for code, e in explanations.items()
     ]

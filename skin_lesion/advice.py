@@ -1,0 +1,59 @@
+"""What an answer means for the person who asked, in words that never reassure falsely.
+
+Every figure in them is read from metrics.json: what the thresholds of decision.json achieved on held-out images.
+"""
+
+from typing import Any
+
+from skin_lesion.language import Translator
+from skin_lesion.predict import Prediction
+
+
+def advice(prediction: Prediction, metrics: dict[str, Any], t: Translator) -> str:
+    """The malignant and pre-malignant classes together, how often so high a share goes with which truth, what to do."""
+    share = t("All malignant and pre-malignant classes together: {share}.", share=t.percent(prediction.malignant))
+    found = metrics.get("test", {}).get("decision", {}).get("operating_points", {}).get("malignancy")
+    if prediction.decision is None or not found:
+        return share + " " + t("A low share does not rule out cancer: show any lesion that worries you to a clinician.")
+    points = sorted(found, key=lambda point: -point["threshold"])
+    reached = next((point for point in points if prediction.malignant >= point["threshold"]), None)
+    if reached is None:
+        missed = of_100(1 - points[-1]["achieved_sensitivity"]["value"])
+        text = t(
+            "That is low, but no all-clear: about {missed} of 100 malignant or pre-malignant held-out images lay as "
+            "low. Show a lesion that is new, changes, itches, bleeds or worries you to a clinician.",
+            missed=missed,
+        )
+    else:
+        counts = {
+            "ill": of_100(reached["achieved_sensitivity"]["value"]),
+            "well": of_100(1 - reached["achieved_specificity"]["value"]),
+        }
+        text = t(
+            "That is not low: about {ill} of 100 malignant or pre-malignant held-out images lay this high or higher, "
+            "and {well} of 100 benign ones. Have a clinician look at this lesion.",
+            **counts,
+        )
+        if reached is points[0]:
+            text = t(
+                "That is high: about {ill} of 100 malignant or pre-malignant held-out images lay this high or higher, "
+                "and {well} of 100 benign ones. Have a clinician look at this lesion soon.",
+                **counts,
+            )
+    return f"{share} {text}"
+
+
+def of_100(share: float) -> int:
+    """Rounded, but never to the 0 or 100 that would promise something."""
+    return min(99, max(1, round(100 * share)))
+
+
+def set_sentence(metrics: dict[str, Any], t: Translator) -> str:
+    """What stands before the classes of Prediction.set90."""
+    found = metrics.get("test", {}).get("decision", {}).get("sets", {}).get("0.90")
+    if not found:
+        return t("Possible classes; in nine of ten cases the true one should be among them:")
+    return t(
+        "Possible classes; of the held-out images {share} had their true class in a set made like this:",
+        share=t.percent(found["coverage"]["value"]),
+    )
