@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 from skin_lesion.explain import METHODS
+from skin_lesion.language import Translator, translator
 from skin_lesion.tables import with_interval
 
 
@@ -98,8 +99,9 @@ CASES = {
     ),
 }
 DETAILED = "gradcam"  # the method whose cases are told one by one
+ENGLISH = translator("en")
 CHANGES = 0.5  # rank correlation with a random network's map above which a map hardly depends on the weights
-UNKNOWN = "How good such maps of this model are has not been measured."
+UNKNOWN = "How good such maps of this model are has not been measured."  # translated where it is shown
 
 
 def verdict(found: dict[str, Any], method: str) -> tuple[list[str], list[str], list[str]]:
@@ -117,43 +119,49 @@ def verdict(found: dict[str, Any], method: str) -> tuple[list[str], list[str], l
     return better, same, worse
 
 
-def explanation_sentence(metrics: dict[str, Any], method: str, code: str) -> str:
+def explanation_sentence(metrics: dict[str, Any], method: str, code: str, t: Translator = ENGLISH) -> str:
     """How good a kind of map was on held-out lesions, beside a spot in the centre that knows nothing of the model.
 
     code: class that is explained; for the method that is told in detail, with what was seen on its images.
     """
     found = metrics.get("explanations")
     if found is None:
-        return UNKNOWN
+        return t(UNKNOWN)
     mine = found["maps"][method]
     better, same, worse = verdict(found, method)
-    verdicts = (("better at", better), ("worse at", worse), ("no different at", same))
+    verdicts = ((t("better at"), better), (t("worse at"), worse), (t("no different at"), same))
     kept, empty = mine["random_weights"], mine["empty"]["value"]
-    text = (
-        f"Measured on {found['images']} held-out images (up to {found['per_class']} of each class, the map of the "
-        "model's own answer), and set beside a mere spot in the image's centre that knows nothing of the model, such a "
-        "map is "
-        + "; ".join(f"{how} {', '.join(MEASURES[m].plain for m in names)}" for how, names in verdicts if names)
-        + "."
-        + _of_class(found, method, code)
-        + (f" In {empty:.0%} of the images it found nothing at all." if empty else "")
-        + (
-            f" It hardly changes when all weights of the network are random (rank correlation {kept['value']:.2f}): it "
-            "shows what is in the image more than what this model has learnt."
-            if kept and kept["value"] > CHANGES
-            else ""
+    sentences = [
+        t(
+            "Measured on {images} held-out images (up to {per_class} of each class, the map of the model's own "
+            "answer), and set beside a mere spot in the image's centre that knows nothing of the model, such a map is "
+            "{verdicts}.",
+            images=found["images"],
+            per_class=found["per_class"],
+            verdicts="; ".join(f"{how} {', '.join(t(MEASURES[m].plain) for m in ms)}" for how, ms in verdicts if ms),
         )
-    )
-    return text.replace("%", " %")
-
-
-def _of_class(found: dict[str, Any], method: str, code: str) -> str:
+    ]
     row = found["by_class"][code]
-    if method != DETAILED or not row["images"]:
-        return ""
-    return (
-        f" On the {row['images']} {code} images its hottest point lay in the lesion in {row['pointing']['value']:.0%}."
-    )
+    if method == DETAILED and row["images"]:
+        sentences.append(
+            t(
+                "On the {images} {code} images its hottest point lay in the lesion in {share}.",
+                images=row["images"],
+                code=code,
+                share=t.percent(row["pointing"]["value"]),
+            )
+        )
+    if empty:
+        sentences.append(t("In {share} of the images it found nothing at all.", share=t.percent(empty)))
+    if kept and kept["value"] > CHANGES:
+        sentences.append(
+            t(
+                "It hardly changes when all weights of the network are random (rank correlation {correlation}): it "
+                "shows what is in the image more than what this model has learnt.",
+                correlation=t.number(f"{kept['value']:.2f}"),
+            )
+        )
+    return " ".join(sentences)
 
 
 def _plain(name: str) -> str:

@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from skin_lesion.language import Translator
+
 MAX_PIXELS = 50_000_000  # a 50-megapixel photograph needs 150 MB as RGB
 MIN_SIDE = 32  # px; below this nothing of a lesion can be seen
 MAX_BYTES = 40_000_000  # of the file
@@ -29,7 +31,17 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 class ImageError(ValueError):
-    """The image cannot be used; the message says why and what to do."""
+    """The image cannot be used; the message says why and what to do.
+
+    ImageError("{size} is too large.", size=3): so that `said` can say it in a visitor's language too.
+    """
+
+    def __init__(self, english: str, **values: object):
+        super().__init__(english.format(**values) if values else english)
+        self.english, self.values = english, values
+
+    def said(self, t: Translator) -> str:
+        return t(self.english, **self.values)
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -57,14 +69,15 @@ def open_image(source: ImageSource | None) -> Image.Image:
         raise
     except Image.DecompressionBombError:
         raise ImageError(
-            f"The image is too large: more than {MAX_PIXELS // 1_000_000} megapixels; make it smaller and try again."
+            "The image is too large: more than {limit} megapixels; make it smaller and try again.",
+            limit=MAX_PIXELS // 1_000_000,
         ) from None
     except UnidentifiedImageError:
         raise ImageError("This file is not an image that can be read; use a JPEG or PNG file.") from None
     except FileNotFoundError:
         raise ImageError("The file is not there, or not any more; choose the image again.") from None
     except (PermissionError, IsADirectoryError) as error:
-        raise ImageError(f"The file cannot be read ({error.strerror}); choose another one.") from None
+        raise ImageError("The file cannot be read ({reason}); choose another one.", reason=error.strerror) from None
     except (OSError, *DAMAGE):
         raise ImageError("The image is damaged or incomplete; save or download it again.") from None
 
@@ -83,7 +96,11 @@ def _open(source: ImageSource) -> Image.Image:
     if size == 0:
         raise ImageError("The file is empty; choose another one.")
     if size > MAX_BYTES:
-        raise ImageError(f"The file is too large: {size / 1e6:.0f} MB, the limit is {MAX_BYTES // 1_000_000} MB.")
+        raise ImageError(
+            "The file is too large: {size} MB, the limit is {limit} MB.",
+            size=round(size / 1e6),
+            limit=MAX_BYTES // 1_000_000,
+        )
     return Image.open(file, formats=FORMATS)
 
 
@@ -91,18 +108,28 @@ def _from_array(array: np.ndarray) -> Image.Image:
     channels_fit = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
     if array.dtype != np.uint8 or not channels_fit:
         raise ImageError(
-            f"An array must be uint8 of shape (H, W), (H, W, 3) or (H, W, 4); got {array.dtype} of shape {array.shape}."
+            "An array must be uint8 of shape (H, W), (H, W, 3) or (H, W, 4); got {dtype} of shape {shape}.",
+            dtype=array.dtype,
+            shape=array.shape,
         )
     return Image.fromarray(array)
 
 
 def _check_size(width: int, height: int) -> None:
     if min(width, height) < MIN_SIDE:
-        raise ImageError(f"The image is too small: {width}×{height} pixels; each side needs at least {MIN_SIDE}.")
+        raise ImageError(
+            "The image is too small: {width}×{height} pixels; each side needs at least {limit}.",
+            width=width,
+            height=height,
+            limit=MIN_SIDE,
+        )
     if width * height > MAX_PIXELS:
         raise ImageError(
-            f"The image is too large: {width}×{height} pixels; the limit is "
-            f"{MAX_PIXELS // 1_000_000} megapixels; make it smaller and try again."
+            "The image is too large: {width}×{height} pixels; the limit is {limit} megapixels; make it smaller and try "
+            "again.",
+            width=width,
+            height=height,
+            limit=MAX_PIXELS // 1_000_000,
         )
 
 

@@ -38,7 +38,7 @@ def answer(
     try:
         image = open_image(path)
     except ImageError as error:
-        problem = predict_tab.problem_html(str(error), t)
+        problem = predict_tab.problem_html(error.said(t), t)
         yield problem, None, "gradcam", None, problem, None, hidden, page
         return
     prediction = classifier.predict(image)
@@ -79,7 +79,7 @@ def another_map(
     try:
         image = open_image(path)
     except ImageError as error:
-        yield None, predict_tab.problem_html(str(error), t), hidden, gr.skip()
+        yield None, predict_tab.problem_html(error.said(t), t), hidden, gr.skip()
         return
     prediction = classifier.predict(image)
     running = step_by_step(lambda on_step: explain(classifier, prediction, [code], method, image, on_step)[code])

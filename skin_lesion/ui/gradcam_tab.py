@@ -123,7 +123,7 @@ def _seconds(classifier: Classifier, method: str, t: Translator) -> str:
 
 def caption_html(explanation: Explanation, metrics: dict[str, Any], t: Translator) -> str:
     """Class, method, layer, legend, caveat and downloads of a map, and what was measured of its kind."""
-    measured = escape(explanation_sentence(metrics, explanation.method, explanation.code))
+    measured = escape(explanation_sentence(metrics, explanation.method, explanation.code, t))
     caveat = f'<p class="small">{escape(t(CAVEAT))} {measured}</p>'
     method = METHODS[explanation.method]
     what = t(
