@@ -4,6 +4,7 @@ import base64
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from skin_lesion.classes import BY_CODE, CLASSES
+from skin_lesion.classes import BY_CODE, CLASSES, LesionClass
 from skin_lesion.explain import METHODS, Explanation
 from skin_lesion.explanation_tables import explanation_page, explanation_sentence
 from skin_lesion.language import Translator
@@ -66,13 +67,13 @@ def empty(t: Translator) -> str:
 
 def build(classifier: Classifier) -> GradcamTab:
     target = gr.Radio(
-        [(block(lambda t, c=c: f"{c.code} · {t(c.short_name)}"), c.code) for c in CLASSES],
+        [(block(partial(_class_choice, c)), c.code) for c in CLASSES],
         value=None,
         label=label("Which class to explain (each new image starts with the first guess)"),
         elem_id="cam-target",
     )
     method = gr.Radio(
-        [(block(lambda t, n=n: t(METHODS[n].name) + _seconds(classifier, n, t)), n) for n in METHODS],
+        [(block(partial(_method_choice, classifier, name)), name) for name in METHODS],
         value="gradcam",
         label=label("How"),
         elem_id="cam-method",
@@ -113,6 +114,14 @@ def build(classifier: Classifier) -> GradcamTab:
 def _all_classes_note(t: Translator) -> str:
     note = t("Grad-CAM of all seven classes on one scale, so that they can be compared; click one to explain it above:")
     return f'<p class="small">{note}</p>'
+
+
+def _class_choice(c: LesionClass, t: Translator) -> str:
+    return f"{c.code} · {t(c.short_name)}"
+
+
+def _method_choice(classifier: Classifier, method: str, t: Translator) -> str:
+    return t(METHODS[method].name) + _seconds(classifier, method, t)
 
 
 def _seconds(classifier: Classifier, method: str, t: Translator) -> str:

@@ -6,10 +6,10 @@ What stands on the page from the start is sent in all languages, and the browser
 
 import hashlib
 from collections.abc import Callable
+from typing import Any
 
 import gradio as gr
 from gradio.context import LocalContext
-from gradio.i18n import I18nData
 
 from skin_lesion.language import LANGUAGES, Translator, preferred, translator
 
@@ -17,13 +17,13 @@ from skin_lesion.language import LANGUAGES, Translator, preferred, translator
 I18N = gr.I18n(**{code: dict(translator(code).table) for code in LANGUAGES})
 
 
-def label(english: str) -> I18nData:
+def label(english: str) -> Any:  # gr.I18nData, which gradio takes for any text, and says so of few
     """A sentence in a component's label, info, choices or value; its key is itself, as in skin_lesion.language."""
     I18N.translations["en"][english] = english
     return I18N(english)
 
 
-def block(render: Callable[[Translator], str]) -> I18nData:
+def block(render: Callable[[Translator], str]) -> Any:
     """HTML or Markdown as the value of a component, made once for every language."""
     texts = {code: render(translator(code)) for code in LANGUAGES}
     key = (
