@@ -47,17 +47,17 @@ class Prediction:
     @property
     def set90(self) -> tuple[str, ...] | None:
         """The classes among which the true one is in nine of ten cases; None where the model was never calibrated."""
-        return self.decision and self.decision.prediction_set(self.probabilities, 0.90)
+        return self.decision.prediction_set(self.probabilities, 0.90) if self.decision else None
 
     @property
     def set95(self) -> tuple[str, ...] | None:
         """The same for 19 of 20 cases."""
-        return self.decision and self.decision.prediction_set(self.probabilities, 0.95)
+        return self.decision.prediction_set(self.probabilities, 0.95) if self.decision else None
 
     @cached_property
     def distance(self) -> float | None:
         """To the training images, as Decision.distance gives it."""
-        return self.decision and self.decision.distance(statistics(self.middle))
+        return self.decision.distance(statistics(self.middle)) if self.decision else None
 
     @property
     def dermatoscopic(self) -> bool | None:
