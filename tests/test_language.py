@@ -20,7 +20,7 @@ from skin_lesion.ui import gallery
 ROOT = Path(__file__).parents[1]
 SOURCES = [ROOT / "app.py", *sorted((ROOT / "skin_lesion").rglob("*.py"))]
 OTHERS = [code for code in LANGUAGES if code != "en"]
-MARKS = ("t", "label", "ImageError")  # functions whose first argument is a sentence for visitors
+MARKS = ("t", "label", "ImageError", "self")  # callables whose first argument is a sentence for visitors
 
 
 def sentences() -> set[str]:
