@@ -43,7 +43,7 @@ def operating_points(labels: np.ndarray, probabilities: np.ndarray, name: str) -
     Raises:
         ModelError: there is no case of it, or nothing else.
     """
-    positive, score = _case(labels, probabilities, name)
+    positive, score = case(labels, probabilities, name)
     if positive.all() or not positive.any():
         raise ModelError(f"The validation part has no case of {name}, or nothing else: there is no operating point.")
     own = np.sort(score[positive])
@@ -134,7 +134,7 @@ def foreign_caught(decision: Decision, own: np.ndarray, foreign: np.ndarray, kin
     }
 
 
-def _case(labels: np.ndarray, probabilities: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
+def case(labels: np.ndarray, probabilities: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
     """positive (N,) bool and score (N,)."""
     indices = [CODES.index(code) for code in SCORES[name]]
     return np.isin(labels, indices), probabilities[:, indices].sum(1)
@@ -143,7 +143,7 @@ def _case(labels: np.ndarray, probabilities: np.ndarray, name: str) -> tuple[np.
 def _at(name: str, threshold: float) -> dict[str, Metric]:
     def share(positive_ones: bool, hit: Callable[[np.ndarray], np.ndarray]) -> Metric:
         def metric(labels: np.ndarray, probabilities: np.ndarray) -> float | None:
-            positive, score = _case(labels, probabilities, name)
+            positive, score = case(labels, probabilities, name)
             chosen = score[positive == positive_ones]
             return float(np.mean(hit(chosen))) if len(chosen) else None
 

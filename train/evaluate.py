@@ -24,6 +24,7 @@ from skin_lesion.predict import Classifier
 from skin_lesion.tables import headline_lines
 from train.altered import answers_stay, write_altered
 from train.card import write_card
+from train.curves import curves, reliability
 from train.data import DataError, Record, add_data_argument, given_path, read_ham10000
 from train.decisions import achieved, foreign_caught
 from train.figures import write_figures
@@ -102,6 +103,8 @@ def held_out_section(folder: Path, decision: Decision | None, metrics: dict[str,
     if decision:
         kinds, far = read_foreign(folder / FOREIGN)
         section["foreign"] = foreign_caught(decision, found.distances, far, kinds)
+    section["curves"] = curves(found.labels, found.probabilities, found.lesions, decision)
+    section["reliability"] = reliability(found.labels, found.probabilities, found.lesions)
     return section
 
 

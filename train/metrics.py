@@ -4,7 +4,7 @@ Labels are (N,) indices into CODES, probabilities (N, 7). Shares are in [0, 1], 
 A value that the data do not define (AUC of a class that is absent) is None.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -142,11 +142,8 @@ def estimate(
 ) -> dict[str, dict[str, float | None]]:
     """{name: {"value", "low", "high"}}: 95 % percentile intervals, drawing whole lesions with replacement."""
     _, inverse = np.unique(lesions, return_inverse=True)
-    count = inverse.max() + 1
-    rng = np.random.default_rng(SEED)
     drawn: dict[str, list[float]] = {name: [] for name in metrics}
-    for _ in range(replicates):
-        times = np.bincount(rng.integers(count, size=count), minlength=count)  # (lesions,) how often each is drawn
+    for times in _draws(inverse.max() + 1, replicates):
         index = np.repeat(np.arange(len(labels)), times[inverse])
         for name, metric in metrics.items():
             value = metric(labels[index], probabilities[index])
@@ -157,6 +154,39 @@ def estimate(
         low, high = np.percentile(drawn[name], [2.5, 97.5]) if drawn[name] else (None, None)
         found[name] = {"value": _round(metric(labels, probabilities)), "low": _round(low), "high": _round(high)}
     return found
+
+
+def shares(
+    hits: np.ndarray, counted: np.ndarray, lesions: np.ndarray, replicates: int = REPLICATES
+) -> dict[str, list[float | None]]:
+    """{"value", "low", "high"}, each T long: many shares at once, with the intervals that `estimate` gives to each.
+
+    Args:
+        hits: (N, T) bool.
+        counted: (N, T) or (N, 1) bool, the images that the share is of; where none is, it is None.
+    """
+    _, inverse = np.unique(lesions, return_inverse=True)
+    lesion = np.eye(inverse.max() + 1)[inverse].T  # (lesions, N)
+    of = np.broadcast_to(counted, hits.shape)
+    hit, of = lesion @ (hits & of), lesion @ of  # (lesions, T)
+    drawn = np.stack(list(_draws(len(hit), replicates)))  # (replicates, lesions)
+    with np.errstate(invalid="ignore"):  # 0 / 0 is nan: no share
+        value, found = hit.sum(0) / of.sum(0), (drawn @ hit) / (drawn @ of)
+    low, high = np.full((2, hits.shape[1]), np.nan)
+    some = ~np.isnan(found).all(0)
+    if some.any():
+        low[some], high[some] = np.nanpercentile(found[:, some], [2.5, 97.5], axis=0)
+    return {
+        name: [None if np.isnan(v) else _round(v) for v in values]
+        for name, values in (("value", value), ("low", low), ("high", high))
+    }
+
+
+def _draws(count: int, replicates: int) -> Iterator[np.ndarray]:
+    """For each replicate (count,): how often each lesion is drawn."""
+    rng = np.random.default_rng(SEED)
+    for _ in range(replicates):
+        yield np.bincount(rng.integers(count, size=count), minlength=count)
 
 
 def _precision_recall_f1(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, ...]:
