@@ -52,6 +52,7 @@ ORDER = [
     "texts",
     "tables",
     "decision",
+    "operating",
     "predict",
     "advice",
     "hub",
