@@ -28,7 +28,7 @@ from skin_lesion.language import Translator
 from skin_lesion.model import ModelError
 from skin_lesion.predict import Classifier
 from skin_lesion.texts import DISCLAIMER, INPUT_NOTE, PRIVACY
-from skin_lesion.ui import about_tab, api, classes_tab, gallery, gradcam_tab, predict_tab
+from skin_lesion.ui import about_tab, api, classes_tab, gallery, gradcam_tab, model_tab, predict_tab
 from skin_lesion.ui.answer import another_map, answer, repaint, stop
 from skin_lesion.ui.i18n import I18N, block, label
 from skin_lesion.ui.theme import CSS, theme
@@ -109,6 +109,8 @@ def build_demo(classifier: Classifier, fallback: str = "") -> gr.Blocks:
                     cam = gradcam_tab.build(classifier)
                 with gr.Tab(label("Classes"), id="classes"):
                     classes_tab.build()
+                with gr.Tab(label("Model"), id="model"):
+                    model_tab.build(classifier)
                 with gr.Tab(label("About"), id="about"):
                     about_tab.build(classifier)
         api.build(classifier, fallback)

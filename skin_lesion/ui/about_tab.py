@@ -1,9 +1,8 @@
-"""The About tab: the model's own figures, data, citation, ethics and limits."""
+"""The About tab: what this is, its limits, ethics, data and citation."""
 
 import gradio as gr
 
 from skin_lesion.predict import Classifier
-from skin_lesion.tables import all_tables
 from skin_lesion.texts import CITATION, DATA, DISCLAIMER, ETHICS, INPUT_NOTE, LIMITS, PRIVACY, bullets
 
 
@@ -17,9 +16,6 @@ def about_markdown(classifier: Classifier) -> str:
 
 EfficientNet_B0 (timm), fine-tuned on HAM10000. Model: `{classifier.source}`, revision `{classifier.revision}`.
 
-## How good it is
-{_figures(classifier)}
-
 ## Limits
 {bullets(LIMITS)}
 
@@ -31,10 +27,3 @@ EfficientNet_B0 (timm), fine-tuned on HAM10000. Model: `{classifier.source}`, re
 
 {CITATION}
 """
-
-
-def _figures(classifier: Classifier) -> str:
-    test = classifier.metrics.get("test")
-    if test is None:
-        return "This model folder carries no held-out figures: nothing is known here of how good it is."
-    return all_tables(test)

@@ -58,6 +58,7 @@ CSS = """
 .notice.fallback { border-color: #b91c1c; margin-top: .4rem; }
 .answer { color: var(--body-text-color); line-height: 1.45; }
 .answer h2 { margin: 0; font-size: 1.2rem; }
+.answer h3 { margin: .4rem 0 0; font-size: 1.05rem; }
 .answer p { margin: .25rem 0 .6rem; }
 .bars { list-style: none !important; margin: 0; padding: 0 !important; }
 .bars li { margin: 0 0 .42rem; }
@@ -75,11 +76,44 @@ CSS = """
   border-radius: 8px; padding: .7rem .9rem; background: var(--background-fill-primary); color: var(--body-text-color); }
 .classes h3 { margin: 0 0 .2rem; font-size: 1.02rem; line-height: 1.3; }
 .classes p { margin: .3rem 0; font-size: .92rem; line-height: 1.45; }
-#about table { display: block; overflow-x: auto; max-width: 100%; border: 0 !important; }
 #cam-target label span { white-space: normal; }
-#about td, #about th { padding: .2rem .5rem; font-size: .88rem; white-space: nowrap; }
-#about td:first-child { white-space: normal; min-width: 9rem; }
 [role="tab"] { color: var(--body-text-color) !important; }
+/* the Model tab; what stands for a person or a curve keeps 3 to 1 on either background */
+:root { --found: #0f766e; --missed: #b91c1c; --alarmed: #b45309; --cleared: #64748b; --cross: #fff; }
+.dark { --found: #2dd4bf; --missed: #fca5a5; --alarmed: #fcd34d; --cleared: #94a3b8; --cross: #111827; }
+.outcome .people { display: block; width: 100%; max-width: 560px; margin: .3rem 0; }
+svg .found { fill: var(--found); } svg .missed { fill: var(--missed); } svg .cleared { fill: var(--cleared); }
+svg .alarmed { fill: none; stroke: var(--alarmed); stroke-width: 1.6; }
+svg .cross { stroke: var(--cross); stroke-width: 1.4; }
+.outcome .counts, .plots .lines { list-style: none !important; margin: .2rem 0 .5rem; padding: 0 !important; }
+.outcome .counts li { display: flex; gap: .5rem; align-items: baseline; margin: .1rem 0; }
+.outcome .sign { flex: none; width: 1rem; height: 1rem; align-self: center; }
+.outcome .counts strong { font-variant-numeric: tabular-nums; }
+.scroll { overflow-x: auto; max-width: 100%; }
+.confusion, .plots .numbers { border-collapse: collapse; color: var(--body-text-color); font-size: .88rem; }
+.confusion th, .confusion td { padding: .25rem .45rem; text-align: center; border: 1px solid transparent; }
+.confusion td { white-space: nowrap; background: color-mix(in srgb, #14b8a6 var(--share), transparent); }
+.confusion td span { display: block; font-size: .8rem; }
+.confusion td.right { border: 2px solid currentColor; }
+.confusion abbr { text-decoration: none; }
+.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(280px, 100%), 1fr)); gap: 1rem;
+  color: var(--body-text-color); }
+.plots figure { margin: 0; min-width: 0; }
+.plots .plot { width: 100%; max-width: 400px; font-size: 11px; fill: currentColor; }
+.plots figcaption, .plots details { font-size: .88rem; line-height: 1.4; }
+.plots .grid { stroke: var(--border-color-primary); fill: none; }
+.plots .diagonal { stroke: currentColor; stroke-dasharray: 3 4; fill: none; opacity: .7; }
+.plots .interval { stroke: var(--found); stroke-width: 2; }
+.plots .point { fill: var(--found); }
+.plots .curve { fill: none; stroke-width: 2; stroke: var(--found); }
+.plots .curve.malignancy { stroke: var(--alarmed); stroke-dasharray: 6 4; }
+.plots .mark { fill: var(--background-fill-primary); stroke-width: 2; stroke: var(--found); }
+.plots .mark.malignancy { stroke: var(--alarmed); }
+.plots .line { display: inline-block; width: 30px; height: 8px; }
+.plots .numbers th, .plots .numbers td { padding: .15rem .5rem; text-align: start; white-space: nowrap; }
+.tables table { display: block; overflow-x: auto; max-width: 100%; border: 0 !important; }
+.tables td, .tables th { padding: .2rem .5rem; font-size: .88rem; white-space: nowrap; }
+.tables td:first-child { white-space: normal; min-width: 9rem; }
 @media (max-width: 480px) {
   .gradio-container .main { padding-inline: .6rem !important; }
   [role="tab"] { padding-inline: .55rem !important; font-size: .9rem !important; }
