@@ -21,14 +21,14 @@ except ImportError:
 import gradio as gr
 
 import skin_lesion
+from skin_lesion.batch import MAX_ZIP_BYTES
 from skin_lesion.classes import CODES
 from skin_lesion.examples import FOLDER, Example, read_examples
-from skin_lesion.images import MAX_BYTES
 from skin_lesion.language import Translator
 from skin_lesion.model import ModelError
 from skin_lesion.predict import Classifier
 from skin_lesion.texts import DISCLAIMER, INPUT_NOTE, PRIVACY
-from skin_lesion.ui import about_tab, api, classes_tab, gallery, gradcam_tab, model_tab, predict_tab
+from skin_lesion.ui import about_tab, api, batch_tab, classes_tab, gallery, gradcam_tab, model_tab, predict_tab
 from skin_lesion.ui.answer import another_map, answer, repaint, stop
 from skin_lesion.ui.i18n import I18N, block, label
 from skin_lesion.ui.theme import CSS, theme
@@ -107,6 +107,8 @@ def build_demo(classifier: Classifier, fallback: str = "") -> gr.Blocks:
                     result = predict_tab.build()
                 with gr.Tab(label("Grad-CAM"), id="gradcam"):
                     cam = gradcam_tab.build(classifier)
+                with gr.Tab(label("Many images"), id="batch"):
+                    batch_tab.build(classifier)
                 with gr.Tab(label("Classes"), id="classes"):
                     classes_tab.build()
                 with gr.Tab(label("Model"), id="model"):
@@ -166,7 +168,7 @@ LAUNCH: dict[str, Any] = {
     "css": CSS,
     "i18n": I18N,
     "run_history": False,  # it would keep visitors' photographs of skin in their browsers
-    "max_file_size": MAX_BYTES,
+    "max_file_size": MAX_ZIP_BYTES,  # of any upload; skin_lesion.images refuses an image from MAX_BYTES on
     "footer_links": ["api", "gradio"],
 }
 

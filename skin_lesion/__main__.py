@@ -7,17 +7,14 @@ Research and education only; not a medical device.
 """
 
 import argparse
-import csv
 import json
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from skin_lesion.classes import CODES
 from skin_lesion.images import SUFFIXES, ImageError, image_files
-
-FURTHER = ("set90", "set95", "malignant", "dermatoscopic", "quality")  # columns of the CSV; lists in one cell
+from skin_lesion.rows import COLUMNS, csv_line, csv_values
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -89,20 +86,8 @@ def _write_json(result: dict, first: bool) -> None:
 
 
 def _write_csv(result: dict, first: bool) -> None:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    if first:
-        writer.writerow(["image", "prediction", *CODES, *FURTHER, "source", "revision"])
-    model = result["model"]
-    writer.writerow(
-        [
-            result["image"],
-            result["prediction"],
-            *(result["probabilities"][c] for c in CODES),
-            *(" ".join(v) if isinstance(v, list) else v for v in map(result.get, FURTHER)),
-            model["source"],
-            model["revision"],
-        ]
-    )
+    head = csv_line(COLUMNS) if first else ""
+    print(head + csv_line(csv_values(result)), end="", flush=True)
 
 
 if __name__ == "__main__":

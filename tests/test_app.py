@@ -7,6 +7,7 @@ import re
 import sys
 import time
 import types
+import zipfile
 from importlib import reload
 from unittest import mock
 from urllib.request import urlopen
@@ -79,6 +80,23 @@ def test_explain_gives_a_picture_and_the_map_of_the_asked_class(client, classifi
         assert np.allclose(result["map"], explain(classifier, prediction, [code])[code].heat, atol=1e-3)
 
 
+def test_batch_gives_a_row_for_every_file(client, classifier, picture, tmp_path):
+    bad, photos = tmp_path / "Fleck, links.jpg", tmp_path / "photos.zip"
+    bad.write_text("no image")
+    with zipfile.ZipFile(photos, "w") as archive:
+        archive.write(picture, "clinic/mole.png")
+    rows = client.predict([handle_file(path) for path in (bad, picture, photos)], api_name="/batch")
+    answer = classifier.predict(picture).to_dict()
+    assert rows[0] == {
+        "image": bad.name,
+        "error": "This file is not an image that can be read; use a JPEG or PNG file.",
+    }
+    assert rows[1:] == [{"image": name, **answer} for name in ("mole.png", "photos.zip/clinic/mole.png")]
+    for nothing in ([], None):
+        with pytest.raises(Exception, match="send a list of images or zip files"):
+            client.predict(nothing, api_name="/batch")
+
+
 def test_classes_and_model(client, classifier):
     classes = client.predict(api_name="/classes")
     assert [c["code"] for c in classes] == list(CODES)
@@ -90,7 +108,7 @@ def test_classes_and_model(client, classifier):
 
 def test_only_the_documented_endpoints_are_public(client):
     api = client.view_api(print_info=False, return_format="dict")
-    assert set(api["named_endpoints"]) == {"/predict", "/explain", "/classes", "/model"}
+    assert set(api["named_endpoints"]) == {"/predict", "/explain", "/batch", "/classes", "/model"}
     assert not api["unnamed_endpoints"]
 
 

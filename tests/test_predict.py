@@ -11,9 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from skin_lesion.__main__ import FURTHER, main
+from skin_lesion.__main__ import main
 from skin_lesion.classes import CODES
 from skin_lesion.images import ImageError
+from skin_lesion.rows import FURTHER
 
 
 def test_probabilities_are_the_softmax_of_the_whole_model(classifier, image):

@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
+from skin_lesion.batch import Named, classify
 from skin_lesion.classes import CLASSES, check_code
 from skin_lesion.explain import explain as maps_of
 from skin_lesion.explanation_tables import explanation_sentence
@@ -15,11 +16,12 @@ from skin_lesion.images import ImageError, open_image
 from skin_lesion.overlay import CAVEAT, OPACITY, render
 from skin_lesion.predict import Classifier
 from skin_lesion.texts import DISCLAIMER
-from skin_lesion.ui.upload import LesionImage
+from skin_lesion.ui.batch_tab import BATCHES, QUEUE
+from skin_lesion.ui.upload import LesionFiles, LesionImage
 
 
 def build(classifier: Classifier, fallback: str = "") -> None:
-    """Add /predict, /explain, /classes and /model to the Blocks that is being built."""
+    """Add /predict, /explain, /batch, /classes and /model to the Blocks that is being built."""
 
     def predict(image: str | None) -> dict[str, Any]:
         """Classify a dermatoscopic image. Research and education only; not a medical device.
@@ -68,6 +70,20 @@ def build(classifier: Classifier, fallback: str = "") -> None:
             "model": prediction.to_dict()["model"],
         }
 
+    def batch(files: list[Named]) -> list[dict[str, Any]]:
+        """Classify many dermatoscopic images, up to 200 at once. A file that cannot be read does not stop the others.
+
+        Args:
+            files: list of JPEG, PNG, WebP, TIFF, BMP or GIF files, or zip files of them.
+
+        Returns:
+            An object for each image, in their order: {"image": name, and what /predict gives}, or {"image": name,
+            "error": why there is no answer}. Images in a zip file are named "photos.zip/folder/mole.jpg".
+        """
+        if not files:
+            raise gr.Error("There is no file yet: send a list of images or zip files.", print_exception=False)
+        return list(classify(classifier, files))
+
     def classes() -> list[dict[str, Any]]:
         """The seven classes in the order of the model's outputs, with names, groups and descriptions."""
         return [c.to_dict() for c in CLASSES]
@@ -85,6 +101,7 @@ def build(classifier: Classifier, fallback: str = "") -> None:
     # Components that are never shown give the endpoints their types and file handling.
     with gr.Group(visible=False):
         image = LesionImage(type="filepath", label="image")
+        files = LesionFiles(file_count="multiple", label="files")
         target = gr.Textbox("", label="target")
         opacity = gr.Number(OPACITY, label="opacity")
         method = gr.Textbox("gradcam", label="method")
@@ -93,6 +110,8 @@ def build(classifier: Classifier, fallback: str = "") -> None:
         trigger = gr.Button()
     trigger.click(predict, image, result, api_name="predict")
     trigger.click(explain, [image, target, opacity, method], [picture, result], api_name="explain")
+    waiting: dict[str, Any] = {"concurrency_limit": BATCHES, "concurrency_id": QUEUE}
+    trigger.click(batch, files, result, api_name="batch", **waiting)
     trigger.click(classes, None, result, api_name="classes")
     trigger.click(model, None, result, api_name="model")
 

@@ -77,6 +77,11 @@ CSS = """
 .classes h3 { margin: 0 0 .2rem; font-size: 1.02rem; line-height: 1.3; }
 .classes p { margin: .3rem 0; font-size: .92rem; line-height: 1.45; }
 #cam-target label span { white-space: normal; }
+#batch-table * { font-family: inherit; }
+#batch-table td, #batch-table th { font-size: .88rem; }
+#batch-table th .cell-menu-button { display: flex !important; }  /* to sort by; else hidden until a click */
+#batch-table th .header-content { padding-inline-end: 1.2rem; text-align: start; overflow-wrap: normal; }
+#batch-progress progress { width: 100%; }
 [role="tab"] { color: var(--body-text-color) !important; }
 /* the Model tab; what stands for a person or a curve keeps 3 to 1 on either background */
 :root { --found: #0f766e; --missed: #b91c1c; --alarmed: #b45309; --cleared: #64748b; --cross: #fff; }
