@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from skin_lesion import images
 from skin_lesion.images import MAX_BYTES, SUFFIXES, ImageError
+from skin_lesion.language import Translator, translator
 from skin_lesion.predict import Classifier
 from skin_lesion.rows import Row
 
@@ -23,16 +24,16 @@ MAX_ZIP_BYTES = 400_000_000  # of a zip file: as many photographs of 2 MB each
 DIRECTORY_BYTES = 1_000_000  # of a zip file's table of contents, with some 10,000 members
 LITTER = ("__MACOSX", "Thumbs.db", "desktop.ini")  # what computers put beside images unasked
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others can take any amount of memory to unpack
-NOT_LOOKED_AT = f"Not looked at: the limit is {MAX_IMAGES} files at once; give the rest in another go."
 
 # zipfile raises any of these on damaged or forged archives
 DAMAGE = (*images.DAMAGE, OSError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 Named = tuple[str, str | os.PathLike]  # as the person who chose the file knows it, and where it lies
 Read = Callable[[], Path | bytes]  # what to open; raises ImageError where there is nothing
+ENGLISH = translator("en")
 
 
-def classify(classifier: Classifier, files: Sequence[Named]) -> Iterator[Row]:
+def classify(classifier: Classifier, files: Sequence[Named], t: Translator = ENGLISH) -> Iterator[Row]:
     """Classify images and the images in zip files, one at a time, each when its row is asked for.
 
     A file whose name ends in ".zip" is opened as a zip file; its members are called "photos.zip/folder/mole.jpg".
@@ -53,7 +54,7 @@ def classify(classifier: Classifier, files: Sequence[Named]) -> Iterator[Row]:
         try:
             row = {"image": unique, **classifier.predict(read()).to_dict()}
         except ImageError as error:
-            row = {"image": unique, "error": str(error), **({"left_out": left_out} if left_out else {})}
+            row = {"image": unique, "error": error.said(t), **({"left_out": left_out} if left_out else {})}
         yield row
 
 
@@ -68,7 +69,10 @@ def _walk(files: Sequence[Named]) -> Iterator[tuple[str, Read, int]]:
     for given, path in files:
         name = _clean(given)
         if not left:
-            yield name, _refusal(NOT_LOOKED_AT), 1
+            beyond = ImageError(
+                "Not looked at: the limit is {limit} files at once; give the rest in another go.", limit=MAX_IMAGES
+            )
+            yield name, partial(_raise, beyond), 1
         elif not name.lower().endswith(".zip"):
             left -= 1
             yield name, partial(Path, path), 0
@@ -84,23 +88,25 @@ def _walk_zip(name: str, path: Path, left: int) -> Iterator[tuple[str, Read, int
             members = [(m, _problem(m)) for m in archive.infolist() if not (m.is_dir() or _is_litter(m))]
             members.sort(key=lambda item: item[1] is not None)
             for member, problem in members[:left]:
-                read = _refusal(problem) if problem else partial(_unpack, archive, member)
+                read = partial(_raise, problem) if problem else partial(_unpack, archive, member)
                 yield f"{name}/{_member_name(member)}", read, 0
     except ImageError as error:
-        yield name, _refusal(str(error)), 0
+        yield name, partial(_raise, error), 0
         return
     if not members:
-        yield name, _refusal(f"The zip file holds no image ({', '.join(SUFFIXES)})."), 0
-    elif len(members) > left:
-        more = len(members) - left
-        yield name, _refusal(f"{more:,} more in it. {NOT_LOOKED_AT}"), more
+        nothing = ImageError("The zip file holds no image ({endings}).", endings=", ".join(SUFFIXES))
+        yield name, partial(_raise, nothing), 0
+    elif (more := len(members) - left) > 0:
+        beyond = ImageError(
+            "{more} more in it, not looked at: the limit is {limit} files at once; give the rest in another go.",
+            more=more,
+            limit=MAX_IMAGES,
+        )
+        yield name, partial(_raise, beyond), more
 
 
-def _refusal(sentence: str) -> Read:
-    def read() -> bytes:
-        raise ImageError(sentence)
-
-    return read
+def _raise(error: ImageError) -> bytes:
+    raise error
 
 
 class _Zip(io.FileIO):
@@ -120,8 +126,11 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         size = path.stat().st_size
         if size > MAX_ZIP_BYTES:
-            limit = f"{MAX_ZIP_BYTES // 1_000_000} MB"
-            raise ImageError(f"The zip file is too large: {size / 1e6:.0f} MB, the limit is {limit}.")
+            raise ImageError(
+                "The zip file is too large: {size} MB, the limit is {limit} MB.",
+                size=round(size / 1e6),
+                limit=MAX_ZIP_BYTES // 1_000_000,
+            )
         file = _Zip(path)
     except FileNotFoundError:
         raise ImageError("The file is not there, or not any more; choose it again.") from None
@@ -156,19 +165,23 @@ def _clean(name: str) -> str:
     return "".join(c if c.isprintable() else "\ufffd" for c in "/".join(parts)) or "\ufffd"
 
 
-def _problem(member: zipfile.ZipInfo) -> str | None:
+def _problem(member: zipfile.ZipInfo) -> ImageError | None:
     """Why a member is not even unpacked, by what the zip file says of it."""
     suffix = PurePosixPath(member.filename).suffix.lower()
     if suffix == ".zip":
-        return "A zip file in a zip file is not opened; give it by itself."
+        return ImageError("A zip file in a zip file is not opened; give it by itself.")
     if suffix not in SUFFIXES:
-        return f"This is no image by its ending ({', '.join(SUFFIXES)})."
+        return ImageError("This is no image by its ending ({endings}).", endings=", ".join(SUFFIXES))
     if member.flag_bits & 0x1:
-        return "The file is protected with a password; zip it without one."
+        return ImageError("The file is protected with a password; zip it without one.")
     if member.compress_type not in METHODS:
-        return "The file is packed in an unusual way; zip it with the usual method, 'deflate'."
+        return ImageError("The file is packed in an unusual way; zip it with the usual method, deflate.")
     if member.file_size > MAX_BYTES:
-        return f"The file is too large: {member.file_size / 1e6:.0f} MB, the limit is {MAX_BYTES // 1_000_000} MB."
+        return ImageError(
+            "The file is too large: {size} MB, the limit is {limit} MB.",
+            size=round(member.file_size / 1e6),
+            limit=MAX_BYTES // 1_000_000,
+        )
     return None
 
 

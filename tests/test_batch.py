@@ -13,10 +13,10 @@ from PIL import Image
 
 import skin_lesion
 from skin_lesion import batch
-from skin_lesion.batch import MAX_IMAGES, NOT_LOOKED_AT, classify, count
+from skin_lesion.batch import classify, count
 from skin_lesion.classes import CODES
 from skin_lesion.images import MAX_BYTES
-from skin_lesion.language import translator
+from skin_lesion.language import Translator, translator
 from skin_lesion.quality import HINTS
 from skin_lesion.rows import COLUMNS, Filter, csv_line, csv_text, json_text, ordered
 from skin_lesion.ui import batch_tab
@@ -219,12 +219,20 @@ def test_what_is_beyond_the_limit_is_told_not_dropped(classifier, png, tmp_path,
     photos = zipped(tmp_path / "p.zip", members)
     rows = rows_of(classifier, tmp_path / "a.png", photos, tmp_path / "a.png", photos)
     assert [row["image"] for row in rows if "prediction" in row] == ["a.png", *(f"p.zip/{i}.png" for i in range(3))]
+    beyond = "ot looked at: the limit is 4 files at once; give the rest in another go."
     assert rows[4:] == [
-        {"image": "p.zip", "error": f"3 more in it. {NOT_LOOKED_AT}", "left_out": 3},
-        {"image": "a.png (2)", "error": NOT_LOOKED_AT, "left_out": 1},
-        {"image": "p.zip (2)", "error": NOT_LOOKED_AT, "left_out": 1},
+        {"image": "p.zip", "error": f"3 more in it, n{beyond}", "left_out": 3},
+        {"image": "a.png (2)", "error": f"N{beyond}", "left_out": 1},
+        {"image": "p.zip (2)", "error": f"N{beyond}", "left_out": 1},
     ]
-    assert str(MAX_IMAGES) in NOT_LOOKED_AT
+
+
+def test_errors_can_be_said_in_another_language(classifier, tmp_path):
+    german = Translator("de", {"The file is empty; choose another one.": "Die Datei ist leer."})
+    (tmp_path / "a.png").write_bytes(b"")
+    assert [row["error"] for row in classify(classifier, [("a.png", tmp_path / "a.png")], german)] == [
+        "Die Datei ist leer."
+    ]
 
 
 def row(name="a.png", code="nv", p=0.9, set90=("nv",), dermatoscopic=True, quality=()):

@@ -125,7 +125,7 @@ def read(classifier: Classifier, files: list[Named], *wanted_and_batch: Any) -> 
     hidden, visible, skip = gr.update(visible=False), gr.update(visible=True), gr.skip()
     yield skip, progress_html(0, batch.total, t), visible, hidden, "", "", skip, batch
     done = 0
-    for row in classify(classifier, files):
+    for row in classify(classifier, files, t):
         if not still_wanted():
             yield (skip,) * 8
             return
