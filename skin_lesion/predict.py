@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from PIL import Image
 
+from skin_lesion.answers import PredictAnswer
 from skin_lesion.classes import BY_CODE, CODES, LesionClass
 from skin_lesion.decision import Decision, statistics
 from skin_lesion.images import ImageSource, open_image
@@ -69,7 +70,7 @@ class Prediction:
         """All classes with their probabilities, most probable first."""
         return sorted(((BY_CODE[c], p) for c, p in self.probabilities.items()), key=lambda item: -item[1])
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> PredictAnswer:
         """As the command line and the API give it: plain values only."""
         return {
             "prediction": self.code,

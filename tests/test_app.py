@@ -133,7 +133,7 @@ def test_bad_uploads_get_a_plain_sentence_and_the_app_keeps_serving(client, pict
 
 
 def test_missing_image_unknown_class_and_bad_opacity_say_what_is_valid(client, picture):
-    with pytest.raises(Exception, match="choose or drop one"):
+    with pytest.raises(Exception, match="No image was sent"):
         client.predict(None, api_name="/predict")
     with pytest.raises(Exception, match="'melanoma'.*akiec, bcc, bkl, df, mel, nv, vasc"):
         client.predict(handle_file(picture), "melanoma", api_name="/explain")

@@ -45,6 +45,7 @@ def test_arrows(path):
 # Classifier stands beside Prediction in predict, so that classifier.predict needs no import in a circle.
 ORDER = [
     "classes",
+    "answers",
     "language",
     "images",
     "rows",

@@ -8,6 +8,7 @@ from clients import forget, run_app, run_push, started
 from gradio_client import Client, handle_file
 from hub import READER, Hub, flipped
 
+from skin_lesion.answers import API_VERSION
 from skin_lesion.classes import CODES
 from skin_lesion.model import load
 from train.data import read_ham10000
@@ -48,7 +49,8 @@ def test_a_space_runs_the_private_model_that_was_pushed(hub, evaluated, dataset,
         model = {"source": f"hf-hub:{repo}", "revision": commit}
         assert answer["model"] == model
         described = client.predict(api_name="/model")
-        assert described == model | {"fallback": None, "disclaimer": described["disclaimer"], "metrics": here.metrics}
+        assert described["api_version"] == API_VERSION and described["metrics"] == here.metrics
+        assert {name: described[name] for name in model} == model and described["fallback"] is None
 
         with urlopen(f"{url}/config") as response:
             config = json.load(response)

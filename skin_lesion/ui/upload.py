@@ -1,8 +1,11 @@
-"""The inputs for what a visitor uploads: an image for all tabs, and many files at once."""
+"""Inputs that reach the handler unchecked, so that it can say what is wrong with them."""
+
+from pathlib import Path
+from urllib.parse import unquote
 
 import gradio as gr
 from gradio.components.image import ImageData
-from gradio.data_classes import ListFiles
+from gradio.context import LocalContext
 
 
 class LesionImage(gr.Image):
@@ -21,15 +24,36 @@ class LesionImage(gr.Image):
             raise gr.Error("Send the image as an uploaded file, in Python with gradio_client.handle_file(PATH).")
         return payload.path
 
+    async def async_move_resource_to_block_cache(self, url_or_file_path: str | Path | None) -> str | None:
+        """Fetch an image that is given by its address, with gradio's own guard against addresses of an inner network.
 
-class LesionFiles(gr.File):
-    """A gr.File that hands the handler (name, path) of each file: its name as the visitor knows it.
+        A file that was uploaded to this app is given by its address too (`gradio upload-mcp` does so); it is here
+        already, and the guard would refuse to fetch it from 127.0.0.1.
+        """
+        address = str(url_or_file_path)
+        if not address.lower().startswith(("http://", "https://")):
+            return await super().async_move_resource_to_block_cache(url_or_file_path)
+        blocks = LocalContext.blocks.get(None)
+        here = f"{(blocks and blocks.local_url) or ''}gradio_api/file="
+        if address.startswith(here):
+            path = unquote(address.removeprefix(here))
+            if path in blocks.upload_file_set:
+                return await super().async_move_resource_to_block_cache(path)
+            raise gr.Error("The uploaded image is not there, or not any more; send it again.", print_exception=False)
+        try:
+            return await super().async_move_resource_to_block_cache(address)
+        except Exception as error:  # the guard and the network raise many kinds, and plain Exception
+            raise gr.Error(
+                f"The image cannot be fetched from {address[:200]} ({error}). Give an address that everybody can open "
+                "without logging in, upload the file, or send it as a data: URI.",
+                print_exception=False,
+            ) from error
 
-    gr.File gives only the path, in which the name is shortened; it refuses all files if one has an unexpected ending;
-    and it leaves an empty file on the server for each.
-    """
 
-    is_template = True  # the browser shows it as gr.File
+class Choice(gr.Dropdown):
+    """A gr.Dropdown whose choices are the documented ones, and which leaves it to the handler to refuse others."""
 
-    def preprocess(self, payload: ListFiles | None) -> list[tuple[str, str]]:
-        return [(file.orig_name or file.path.rpartition("/")[2], file.path) for file in payload or []]
+    is_template = True
+
+    def preprocess(self, payload: str | None) -> str | None:
+        return payload
