@@ -1,0 +1,41 @@
+"""The MCP server that gradio makes of the endpoints, improved in three places.
+
+gradio 6.31 answers with Python's notation of an object (None, 'mel') where a client expects JSON; it shows no picture
+where an endpoint has two answers and the client follows no progress; and it keeps an image that was sent as a data: URI
+for ever, unlike every other upload. Where a later gradio has other methods, its own behaviour comes back.
+"""
+
+import json
+from typing import Any
+
+import gradio.mcp
+from gradio.mcp import GradioMCPServer, client_utils
+
+
+class Tools(GradioMCPServer):
+    def convert_strings_to_filedata(self, value: Any, filedata_positions: list[list[str | int]]) -> Any:
+        """Arguments with files in the place of data: URIs; like uploads, they are deleted by Blocks(delete_cache=…)."""
+        converted = super().convert_strings_to_filedata(value, filedata_positions)
+        keep = self.blocks.upload_file_set.add
+        client_utils.traverse(converted, lambda file: keep(file["path"]), client_utils.is_file_obj_with_meta)
+        return converted
+
+    async def _execute_tool_without_progress(self, job: Any) -> list[Any]:
+        """One value for each answer of the endpoint; the client gives several as a tuple."""
+        (result,) = await super()._execute_tool_without_progress(job)
+        return list(result) if isinstance(result, tuple) else [result]
+
+    def postprocess_output_data(self, data: Any, root_url: str) -> list[Any]:
+        """Objects as JSON, pictures as gradio gives them: the picture itself, then its address."""
+        content = []
+        for value in data:
+            if isinstance(value, (dict, list)) and not client_utils.is_file_obj_with_meta(value):
+                content.append(self.types.TextContent(type="text", text=json.dumps(value, ensure_ascii=False)))
+            else:
+                content += super().postprocess_output_data([value], root_url)
+        return content
+
+
+def use() -> None:
+    """Let launch(mcp_server=True) serve Tools: gradio has no option for the class, and makes the server itself."""
+    gradio.mcp.GradioMCPServer = Tools  # type: ignore[misc]
