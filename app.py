@@ -28,7 +28,7 @@ from skin_lesion.language import Translator
 from skin_lesion.model import ModelError
 from skin_lesion.predict import Classifier
 from skin_lesion.texts import DISCLAIMER, INPUT_NOTE, PRIVACY
-from skin_lesion.ui import about_tab, api, batch_tab, classes_tab, gallery, gradcam_tab, model_tab, predict_tab
+from skin_lesion.ui import about_tab, api, api_tab, batch_tab, classes_tab, gallery, gradcam_tab, model_tab, predict_tab
 from skin_lesion.ui.answer import another_map, answer, repaint, stop
 from skin_lesion.ui.i18n import I18N, block, label
 from skin_lesion.ui.theme import CSS, theme
@@ -115,6 +115,8 @@ def build_demo(classifier: Classifier, fallback: str = "") -> gr.Blocks:
                     model_tab.build(classifier)
                 with gr.Tab(label("About"), id="about"):
                     about_tab.build(classifier)
+                with gr.Tab(label("API"), id="api"):
+                    api_tab.build()
         api.build(classifier, fallback)
 
         pictures.select(pick, None, image, api_visibility="private")
@@ -169,6 +171,7 @@ LAUNCH: dict[str, Any] = {
     "i18n": I18N,
     "run_history": False,  # it would keep visitors' photographs of skin in their browsers
     "max_file_size": MAX_ZIP_BYTES,  # of any upload; skin_lesion.images refuses an image from MAX_BYTES on
+    "mcp_server": True,  # without the package mcp gradio says so, and serves the rest
     "footer_links": ["api", "gradio"],
 }
 

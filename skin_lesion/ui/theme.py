@@ -82,6 +82,20 @@ CSS = """
 #batch-table th .cell-menu-button { display: flex !important; }  /* to sort by; else hidden until a click */
 #batch-table th .header-content { padding-inline-end: 1.2rem; text-align: start; overflow-wrap: normal; }
 #batch-progress progress { width: 100%; }
+.api { color: var(--body-text-color); line-height: 1.45; }
+.api p { margin: .3rem 0 .6rem; overflow-wrap: anywhere; }
+.api h2 { margin: 0 auto 0 0; font-size: 1rem; }
+.api figure { margin: 0 0 .8rem; }
+.api pre { margin: 0; padding: .6rem .8rem; overflow-x: auto; border-radius: 6px; font-size: .82rem; line-height: 1.45;
+  border: 1px solid var(--border-color-primary); background: var(--background-fill-secondary); }
+.api pre code { padding: 0; border: 0; background: none; white-space: pre; color: var(--body-text-color); }
+.api .copy { display: flex; justify-content: flex-end; align-items: center; gap: .6rem; font-size: .88rem; }
+.api .copy button { padding: .15rem .7rem; border: 1px solid currentColor; border-radius: 6px; margin-bottom: .2rem; }
+.api .wide { overflow-x: auto; margin: .8rem 0; }
+.api caption { text-align: start; font-weight: 600; padding: .2rem 0; }
+.api td, .api th { border-color: var(--border-color-primary) !important; padding: .25rem .5rem; font-size: .88rem;
+  font-weight: 400; text-align: start; vertical-align: top; }
+.api thead th { font-weight: 600; }
 [role="tab"] { color: var(--body-text-color) !important; }
 /* the Model tab; what stands for a person or a curve keeps 3 to 1 on either background */
 :root { --found: #0f766e; --missed: #b91c1c; --alarmed: #b45309; --cleared: #64748b; --cross: #fff; }
