@@ -56,7 +56,8 @@ def test_a_space_runs_the_private_model_that_was_pushed(hub, evaluated, dataset,
             config = json.load(response)
         components = {c["props"].get("elem_id"): c for c in config["components"]}
         assert commit in components["about"]["props"]["value"]
-        assert "HAM10000, (c) ViDIR Group" in components["credits"]["props"]["value"]
+        key = json.loads(components["credits"]["props"]["value"].removeprefix("__i18n__"))["key"]
+        assert "HAM10000, (c) ViDIR Group" in config["i18n_translations"]["en"][key]
         shown = components["examples"]["props"]["value"]
         assert [e["caption"] for e in shown] == list(CODES)
         pictures = {r.path.name: r.path.read_bytes() for r in read_ham10000(dataset)}
