@@ -37,6 +37,17 @@ class PredictAnswer(TypedDict):
     model: Annotated[ModelName, "Which model answered."]
 
 
+class _Named(TypedDict):
+    image: Annotated[str, "Name of the file; in a zip file photos.zip/folder/mole.jpg. Every name is there once."]
+
+
+class BatchAnswer(_Named, PredictAnswer, total=False):
+    """One of the list that /batch answers with, in the order of the files: what /predict gives, or an error."""
+
+    error: Annotated[str, "Why this file has no answer; all fields of an answer are absent then."]
+    left_out: Annotated[int, "For how many files beyond the limit such an error stands; absent if for one."]
+
+
 class ExplainAnswer(TypedDict):
     """Of /explain, beside the picture."""
 

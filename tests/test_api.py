@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import types
+import zipfile
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints, is_typeddict
 
@@ -28,7 +29,7 @@ from mcp.client.streamable_http import streamable_http_client
 from PIL import Image
 
 import app
-from skin_lesion.answers import API_VERSION, ClassAnswer, ExplainAnswer, ModelAnswer, PredictAnswer, fields
+from skin_lesion.answers import API_VERSION, BatchAnswer, ClassAnswer, ExplainAnswer, ModelAnswer, PredictAnswer, fields
 from skin_lesion.classes import CLASSES, CODES
 from skin_lesion.explain import METHODS
 from skin_lesion.language import translator
@@ -63,6 +64,8 @@ def client(server):
 def here(image, tmp_path, monkeypatch):
     """A folder with the image that the snippets name, where they run."""
     image.save(tmp_path / "lesion.jpg")
+    with zipfile.ZipFile(tmp_path / "more.zip", "w") as archive:
+        archive.write(tmp_path / "lesion.jpg", "folder/mole.jpg")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -122,6 +125,10 @@ def test_answers_have_the_documented_fields_and_types(client, here):
     image = handle_file("lesion.jpg")
     assert fits(client.predict(image, api_name="/predict"), PredictAnswer)
     assert fits(client.predict(image, "df", 0.5, "finer", api_name="/explain")[1], ExplainAnswer)
+    answered, failed = client.predict([image, handle_file(__file__)], api_name="/batch")
+    hints = get_type_hints(BatchAnswer, include_extras=True)
+    assert list(answered) == [name for name in hints if name not in ("error", "left_out")]
+    assert list(failed) == ["image", "error"] and all(fits(row[n], hints[n]) for row in (answered, failed) for n in row)
     classes = client.predict(api_name="/classes")
     assert len(classes) == len(CLASSES) and all(fits(c, ClassAnswer) for c in classes)
     assert fits(client.predict(api_name="/model"), ModelAnswer)
@@ -195,7 +202,7 @@ def snippet(endpoint: str, language: str, server: str) -> str:
 def is_told(endpoint: str, output: str, classifier) -> bool:
     """Whether a program printed what the endpoint answers."""
     mel = str(round(classifier.predict("lesion.jpg").probabilities["mel"], 6))
-    expected = {"predict": mel, "explain": mel, "classes": CLASSES[-1].name, "model": classifier.revision}
+    expected = {"predict": mel, "explain": mel, "batch": mel, "classes": CLASSES[-1].name, "model": classifier.revision}
     return expected[endpoint] in output
 
 
@@ -264,6 +271,7 @@ def test_tools_are_the_documented_endpoints_with_typed_parameters(server):
     assert [tool.name for tool in tools] == list(SNIPPETS)
     schemas = {tool.name: tool.inputSchema for tool in tools}
     assert schemas["predict"]["required"] == schemas["explain"]["required"] == ["image"]
+    assert schemas["batch"]["properties"]["files"]["type"] == "array"
     explain = schemas["explain"]["properties"]
     assert {name: about["type"] for name, about in explain.items()} == {
         "image": "string", "target": "string", "opacity": "number", "method": "string"
@@ -280,10 +288,11 @@ def test_tools_are_the_documented_endpoints_with_typed_parameters(server):
 def test_tools_answer_with_json_and_pictures(server, client, image, here):
     image.save("lesion.png")
     given = {"image": data_uri(image)}
-    _, predict, explain, classes, model = ask(
+    _, predict, explain, batch, classes, model = ask(
         server,
         ("predict", given),
         ("explain", given | {"target": "mel", "opacity": 0.5, "method": "finer"}),
+        ("batch", {"files": [data_uri(image), data_uri(image)]}),
         ("classes", {}),
         ("model", {}),
     )
@@ -292,6 +301,8 @@ def test_tools_answer_with_json_and_pictures(server, client, image, here):
     picture, _, answer = explain.content
     assert picture.mimeType == "image/png" and Image.open(io.BytesIO(base64.b64decode(picture.data))).width == 120
     assert json.loads(answer.text) == client.predict(sent, "mel", 0.5, "finer", api_name="/explain")[1]
+    rows = json.loads(batch.content[0].text)
+    assert [row["prediction"] for row in rows] == [json.loads(predict.content[0].text)["prediction"]] * 2
     assert json.loads(classes.content[0].text) == client.predict(api_name="/classes")
     assert json.loads(model.content[0].text) == client.predict(api_name="/model")
 

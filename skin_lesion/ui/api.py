@@ -11,7 +11,8 @@ from typing import Any, cast, get_args, get_type_hints
 import gradio as gr
 from PIL import Image
 
-from skin_lesion.answers import API_VERSION, ClassAnswer, ExplainAnswer, ModelAnswer, PredictAnswer, fields
+from skin_lesion.answers import API_VERSION, BatchAnswer, ClassAnswer, ExplainAnswer, ModelAnswer, PredictAnswer, fields
+from skin_lesion.batch import Named, classify
 from skin_lesion.classes import CLASSES, CODES, check_code
 from skin_lesion.explain import METHODS
 from skin_lesion.explain import explain as maps_of
@@ -21,7 +22,8 @@ from skin_lesion.overlay import CAVEAT, OPACITY, render
 from skin_lesion.predict import Classifier
 from skin_lesion.texts import DISCLAIMER
 from skin_lesion.ui import tools
-from skin_lesion.ui.upload import Choice, LesionImage
+from skin_lesion.ui.batch_tab import BATCHES, QUEUE
+from skin_lesion.ui.upload import Choice, LesionFiles, LesionImage
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,16 @@ class Endpoints:
             "model": prediction.to_dict()["model"],
         }
 
+    def batch(self, files: list[Named]) -> list[BatchAnswer]:
+        """Classify up to 200 dermatoscopic images at once; a file that cannot be read does not stop the others.
+
+        Args:
+            files: list of JPEG, PNG, WebP, TIFF, BMP or GIF files, or zip files of them.
+        """
+        if not files:
+            raise gr.Error("There is no file yet: send a list of images or zip files.", print_exception=False)
+        return [cast(BatchAnswer, row) for row in classify(self.classifier, files)]
+
     def classes(self) -> list[ClassAnswer]:
         """List the seven classes in the order of the model's outputs, with names, groups and descriptions."""
         return [cast(ClassAnswer, c.to_dict()) for c in CLASSES]
@@ -106,6 +118,7 @@ def build(classifier: Classifier, fallback: str = "") -> None:
     # Components that are never shown give the endpoints their types and file handling.
     with gr.Group(visible=False):
         image = LesionImage(type="filepath", label="image")
+        files = LesionFiles(file_count="multiple", label="files")
         target = Choice(["", *CODES], value="", label="target")
         opacity = gr.Number(OPACITY, label="opacity")
         method = Choice(list(METHODS), value="gradcam", label="method")
@@ -113,11 +126,13 @@ def build(classifier: Classifier, fallback: str = "") -> None:
         result = gr.JSON(label="result")
         trigger = gr.Button()
 
-    def publish(endpoint: Callable[..., Any], inputs: Any, outputs: Any) -> None:
-        trigger.click(endpoint, inputs, outputs, api_name=endpoint.__name__, api_description=description(endpoint))
+    def publish(endpoint: Callable[..., Any], inputs: Any, outputs: Any, **waiting: Any) -> None:
+        about: dict[str, Any] = {"api_name": endpoint.__name__, "api_description": description(endpoint)}
+        trigger.click(endpoint, inputs, outputs, **about, **waiting)
 
     publish(endpoints.predict, image, result)
     publish(endpoints.explain, [image, target, opacity, method], [picture, result])
+    publish(endpoints.batch, files, result, concurrency_limit=BATCHES, concurrency_id=QUEUE)
     publish(endpoints.classes, None, result)
     publish(endpoints.model, None, result)
 

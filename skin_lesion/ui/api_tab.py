@@ -97,6 +97,7 @@ def _shape(name: str, t: Translator) -> str:
     """What surrounds the fields, where something does."""
     shapes = {
         "explain": t("It answers with the picture, a PNG file, and with an object:"),
+        "batch": t("It answers with a list of objects:"),
         "classes": t("It answers with a list of objects:"),
     }
     return f"<p>{shapes[name]}</p>" if name in shapes else ""
@@ -105,7 +106,7 @@ def _shape(name: str, t: Translator) -> str:
 def _parameter(endpoint: Callable[..., Any], name: str) -> tuple[str, str]:
     """Its type, or all it can be, and its default, for people."""
     parameter = inspect.signature(endpoint).parameters[name]
-    choices = {"image": "file", "target": ", ".join(CODES), "method": ", ".join(METHODS)}
+    choices = {"image": "file", "files": "array of file", "target": ", ".join(CODES), "method": ", ".join(METHODS)}
     kind = choices.get(name) or json_type(get_type_hints(endpoint)[name])
     return kind, "" if parameter.default is parameter.empty else json.dumps(parameter.default)
 

@@ -114,6 +114,21 @@ SNIPPETS: dict[str, dict[str, str]] = {
             'echo "$ANSWER"\n',
         ),
     },
+    "batch": {
+        "Python": _python(
+            'files = [handle_file("lesion.jpg"), handle_file("more.zip")]\n'
+            'for row in client.predict(files, api_name="/batch"):\n'
+            '    print(row["image"], row.get("probabilities"), row.get("error"))\n',
+            image=True,
+        ),
+        "JavaScript": _javascript(
+            "const files = [await upload(image)]; // more of them, and zip files\n"
+            'const [rows] = await call("batch", { files });\n'
+            "for (const row of rows) console.log(row.image, row.probabilities, row.error);\n",
+            image=True,
+        ),
+        "curl": _curl("batch", f'{{"files": [{_FILE_JSON}]}}', image=True),
+    },
     "classes": {
         "Python": _python(
             'for lesion in client.predict(api_name="/classes"):\n    print(lesion["code"], lesion["name"])\n'

@@ -1,8 +1,9 @@
-"""The MCP server that gradio makes of the endpoints, improved in three places.
+"""The MCP server that gradio makes of the endpoints, improved in four places.
 
 gradio 6.31 answers with Python's notation of an object (None, 'mel') where a client expects JSON; it shows no picture
-where an endpoint has two answers and the client follows no progress; and it keeps an image that was sent as a data: URI
-for ever, unlike every other upload. Where a later gradio has other methods, its own behaviour comes back.
+where an endpoint has two answers and the client follows no progress; it keeps an image that was sent as a data: URI
+for ever, unlike every other upload; and it takes no list of files. Where a later gradio has other methods, its own
+behaviour comes back.
 """
 
 import json
@@ -15,7 +16,8 @@ from gradio.mcp import GradioMCPServer, client_utils
 class Tools(GradioMCPServer):
     def convert_strings_to_filedata(self, value: Any, filedata_positions: list[list[str | int]]) -> Any:
         """Arguments with files in the place of data: URIs; like uploads, they are deleted by Blocks(delete_cache=…)."""
-        converted = super().convert_strings_to_filedata(value, filedata_positions)
+        places = [place for position in filedata_positions for place in _each(value, position)]
+        converted = super().convert_strings_to_filedata(value, places)
         keep = self.blocks.upload_file_set.add
         client_utils.traverse(converted, lambda file: keep(file["path"]), client_utils.is_file_obj_with_meta)
         return converted
@@ -34,6 +36,13 @@ class Tools(GradioMCPServer):
             else:
                 content += super().postprocess_output_data([value], root_url)
         return content
+
+
+def _each(value: Any, position: list[str | int]) -> list[list[str | int]]:
+    """Where files are in the arguments: gradio says [files, items] of a list, and looks for [files, 0], [files, 1] …"""
+    if position[-1] != "items" or not isinstance(given := value.get(position[0]), list):
+        return [position]
+    return [[*position[:-1], number] for number in range(len(given))]
 
 
 def use() -> None:

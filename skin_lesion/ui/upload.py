@@ -1,11 +1,13 @@
 """Inputs that reach the handler unchecked, so that it can say what is wrong with them."""
 
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import gradio as gr
 from gradio.components.image import ImageData
 from gradio.context import LocalContext
+from gradio.data_classes import ListFiles
 
 
 class LesionImage(gr.Image):
@@ -48,6 +50,23 @@ class LesionImage(gr.Image):
                 "without logging in, upload the file, or send it as a data: URI.",
                 print_exception=False,
             ) from error
+
+
+class LesionFiles(gr.File):
+    """A gr.File that hands the handler (name, path) of each file: its name as the visitor knows it.
+
+    gr.File gives only the path, in which the name is shortened; it refuses all files if one has an unexpected ending;
+    and it leaves an empty file on the server for each.
+    """
+
+    is_template = True  # the browser shows it as gr.File
+
+    def preprocess(self, payload: ListFiles | None) -> list[tuple[str, str]]:
+        return [(file.orig_name or file.path.rpartition("/")[2], file.path) for file in payload or []]
+
+    def api_info(self) -> dict[str, Any]:
+        """A list of what LesionImage takes: of gr.File's own description gradio makes no valid schema for MCP."""
+        return {"type": "array", "items": ImageData.model_json_schema()}
 
 
 class Choice(gr.Dropdown):
