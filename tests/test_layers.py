@@ -48,6 +48,7 @@ ORDER = [
     "answers",
     "language",
     "images",
+    "metadata",
     "rows",
     "quality",
     "examples",

@@ -1,0 +1,89 @@
+"""Uploads lose what is not the picture, and keep every pixel of it."""
+
+import io
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import ExifTags, Image, PngImagePlugin
+
+from skin_lesion.images import open_image
+from skin_lesion.metadata import strip, strip_file
+
+SECRETS = (b"Vienna", b"GPSCAMERA", b"a secret remark")
+
+
+def exif(orientation: int = 1) -> Image.Exif:
+    """Place, camera and which side is up."""
+    tags = Image.Exif()
+    tags[ExifTags.Base.Orientation] = orientation
+    tags[ExifTags.Base.Model] = "GPSCAMERA"
+    tags.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSProcessingMethod] = b"Vienna"
+    return tags
+
+
+def encoded(image: Image.Image, kind: str, **options) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_rows": 1}])
+def test_a_jpeg_file_keeps_its_pixels_and_the_side_that_is_up(image, orientation, options):
+    whole = encoded(image, "JPEG", exif=exif(orientation), comment=b"a secret remark", **options)
+    phone = whole + whole  # a second picture behind the first, with an Exif of its own
+    assert all(secret in phone for secret in SECRETS)
+    stripped = strip(phone)
+    assert not any(secret in stripped for secret in SECRETS)
+    assert np.array_equal(np.asarray(open_image(stripped)), np.asarray(open_image(whole)))
+    assert open_image(stripped).size == (image.size if orientation == 1 else image.size[::-1])
+    assert dict(Image.open(io.BytesIO(stripped)).getexif()) == ({} if orientation == 1 else {0x0112: orientation})
+    assert strip(stripped) == stripped
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
+def test_other_files_keep_their_pixels(image, kind):
+    whole = encoded(image, kind, exif=exif(8), **({"lossless": True} if kind == "WEBP" else {}))
+    assert any(secret in whole for secret in SECRETS)
+    stripped = strip(whole)
+    assert not any(secret in stripped for secret in SECRETS)
+    assert np.array_equal(np.asarray(open_image(stripped)), np.asarray(open_image(whole)))
+
+
+def test_texts_in_a_png_file_go_too(image):
+    info = PngImagePlugin.PngInfo()
+    info.add_text("Comment", "a secret remark")
+    info.add_itxt("XML:com.adobe.xmp", "<x>Vienna</x>", zip=True)
+    whole = encoded(image, "PNG", pnginfo=info)
+    stripped = Image.open(io.BytesIO(strip(whole)))
+    assert b"a secret remark" in whole and stripped.info == {}
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP"])
+def test_a_file_that_says_nothing_is_left_as_it_is(image, kind):
+    plain = encoded(image, kind)
+    assert strip(plain) == plain
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=60), st.integers(0, 2000))
+def test_no_bytes_break_it(garbage, length):
+    whole = encoded(Image.new("RGB", (40, 40)), "JPEG", exif=exif(6))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, about damaged tags
+        for data in (garbage, b"\xff\xd8\xff" + garbage, whole[:length], whole[:length] + garbage):
+            assert b"Vienna" not in strip(data) or not data.startswith(b"\xff\xd8\xff")
+
+
+def test_a_file_is_changed_in_its_place_and_nothing_is_left_beside_it(image, tmp_path):
+    path = tmp_path / "mole.jpg"
+    path.write_bytes(encoded(image, "JPEG", exif=exif(6)))
+    text = tmp_path / "text.jpg"
+    text.write_text("no image")
+    for file in (path, text):
+        strip_file(file)
+    assert b"Vienna" not in path.read_bytes() and text.read_text() == "no image"
+    assert sorted(tmp_path.iterdir()) == [path, text]
