@@ -4,29 +4,65 @@ import gradio as gr
 import matplotlib
 from matplotlib.colors import to_hex
 
+from skin_lesion.classes import CLASSES
 from skin_lesion.overlay import COLOUR_MAP
 
 
 def theme() -> gr.themes.Base:
-    soft = gr.themes.Soft(
+    """White cards on a cool grey, one accent; every text keeps a contrast of at least 4.5 to 1 (WCAG AA)."""
+    base = gr.themes.Base(
         primary_hue="teal",
+        secondary_hue="teal",
         neutral_hue="slate",
         # system fonts: the page loads nothing from elsewhere
         font=["ui-sans-serif", "system-ui", "sans-serif"],
         font_mono=["ui-monospace", "monospace"],
         spacing_size="sm",
+        radius_size="md",
     )
-    # darker than Soft's own, for a contrast of at least 4.5 to 1 (WCAG AA)
-    return soft.set(
+    return base.set(
+        body_background_fill="#f2f5f7",
+        body_background_fill_dark="#0b1220",
         body_text_color_subdued="*neutral_600",
         body_text_color_subdued_dark="*neutral_300",
-        block_label_text_color="*primary_800",
-        block_label_text_color_dark="*primary_200",
-        block_title_text_color="*primary_800",
-        block_title_text_color_dark="*primary_200",
+        background_fill_primary_dark="*neutral_900",
+        background_fill_secondary="*neutral_100",
+        background_fill_secondary_dark="*neutral_800",
+        block_background_fill="white",
+        block_background_fill_dark="*neutral_900",
+        block_border_width="1px",
+        block_border_width_dark="1px",
+        block_shadow="none",
+        block_label_background_fill="white",
+        block_label_background_fill_dark="*neutral_900",
+        block_label_text_color="*neutral_700",
+        block_label_text_color_dark="*neutral_200",
+        block_label_text_weight="600",
+        block_title_text_color="*neutral_700",
+        block_title_text_color_dark="*neutral_200",
+        block_title_text_weight="600",
+        border_color_primary_dark="*neutral_700",
+        color_accent="*primary_600",
+        link_text_color="*primary_700",
+        link_text_color_dark="*primary_300",
+        link_text_color_visited="*primary_700",
+        link_text_color_visited_dark="*primary_300",
+        link_text_color_hover="*primary_800",
+        link_text_color_hover_dark="*primary_200",
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_dark="*primary_700",
+        button_primary_background_fill_hover_dark="*primary_800",
+        button_primary_text_color="white",
+        checkbox_background_color_selected="*primary_700",
+        checkbox_background_color_selected_dark="*primary_600",
+        checkbox_border_color="*neutral_500",
+        checkbox_border_color_dark="*neutral_400",
         checkbox_label_background_fill_selected="*primary_700",
         checkbox_label_background_fill_selected_dark="*primary_700",
         checkbox_label_text_color_selected="white",
+        slider_color="*primary_600",
+        slider_color_dark="*primary_500",
     )
 
 
@@ -36,8 +72,35 @@ def _gradient() -> str:
     return ", ".join(to_hex((*colours(i / 8)[:3], i / 8), keep_alpha=True) for i in range(9))
 
 
-CSS = """
+def _stripes() -> str:
+    """Bars of what is not benign are striped: to many an eye melanoma's red is the green of a harmless keratosis."""
+    hatched = ", ".join(f'.bars .fill[style*="{c.colour}"]' for c in CLASSES if c.group != "benign")
+    return f"{hatched} {{ background-image: {STRIPES} !important; }}\n"
+
+
+STRIPES = "repeating-linear-gradient(115deg, transparent 0 5px, rgb(0 0 0 / .38) 5px 8px)"
+
+CSS = (
+    """
 .gradio-container { width: 100% !important; max-width: 1240px !important; margin: 0 auto !important; }
+.gradio-container .main { padding-block: .9rem !important; gap: .6rem !important; }
+.gradio-container :focus-visible { outline: 3px solid var(--primary-500) !important; outline-offset: 1px; }
+.tabitem { background: var(--block-background-fill); border: 1px solid var(--border-color-primary) !important;
+  border-radius: var(--radius-lg) !important; padding: .8rem 1rem !important; }
+.tabitem > .column > .block { border-color: transparent; box-shadow: none; }
+.tabitem .html-container, #head .html-container, #credits .html-container, #examples-intro .html-container {
+  padding: 0 !important; }
+.tab-wrapper { margin-bottom: .35rem !important; padding-bottom: 0 !important; }
+.tab-container::after { display: none; }
+[role="tab"] { padding-inline: .75rem !important; }
+[role="tab"][aria-selected="true"] { font-weight: 600 !important; }
+.icon-button-wrapper button, .icon-button-wrapper a, .source-selection button, .reset-button {
+  min-width: 24px; min-height: 24px; justify-content: center; }
+.icon-button-wrapper .download-link { display: inline-flex; align-items: center; }
+#credits p { margin: 0; }
+.prose :is(th, td) { border-color: var(--border-color-primary) !important; }
+.tabitem .prose h2 { font-size: 1.2rem; line-height: 1.3; }
+footer .divider:last-child { display: none; }
 #examples, #examples .grid-wrap, #cam-all, #cam-all .grid-wrap {
   height: auto !important; min-height: 0 !important; }
 #cam-all .grid-wrap { max-height: none !important; }
@@ -50,22 +113,37 @@ CSS = """
 #cam-measured table { display: block; overflow-x: auto; max-width: 100%; border: 0 !important; }
 #cam-measured td, #cam-measured th { padding: .2rem .5rem; font-size: .88rem; white-space: nowrap; }
 .answer a, .classes a { color: inherit; text-decoration: underline; }
-#head h1 { margin: 0 0 .15rem; font-size: 1.45rem; line-height: 1.25; }
-#head .notice { margin-top: .5rem; }
-.notice { border-inline-start: 4px solid #b45309; padding: .45rem .8rem; border-radius: 6px;
-  background: var(--background-fill-secondary); color: var(--body-text-color); font-size: .95rem; line-height: 1.45; }
+#head h1 { display: flex; align-items: center; gap: .55rem; margin: 0; font-size: 1.3rem; line-height: 1.25; }
+#head h1::before { content: ""; flex: none; width: .78em; height: .78em; border-radius: 50%;
+  border: .16em solid var(--color-accent); background: radial-gradient(var(--color-accent) 32%, transparent 38%); }
+#head .notice { margin-top: .45rem; }
+.notice { --edge: #b45309; border-inline-start: 4px solid var(--edge); padding: .4rem .8rem; border-radius: 6px;
+  background: color-mix(in srgb, var(--edge) 9%, var(--block-background-fill)); color: var(--body-text-color);
+  font-size: .88rem; line-height: 1.45; }
+.dark .notice { --edge: #f59e0b; }
 .notice strong { color: inherit; }
-.notice.fallback { border-color: #b91c1c; margin-top: .4rem; }
-.answer { color: var(--body-text-color); line-height: 1.45; }
-.answer h2 { margin: 0; font-size: 1.2rem; }
-.answer h3 { margin: .4rem 0 0; font-size: 1.05rem; }
-.answer p { margin: .25rem 0 .6rem; }
+.notice.fallback { margin-top: .4rem; }
+.notice.fallback, .notice.foreign { --edge: #b91c1c; }
+.dark .notice.fallback, .dark .notice.foreign { --edge: #f87171; }
+.notice.foreign { margin-bottom: .6rem; }
+.notice.quality { margin-bottom: .6rem; }
+.notice ul { margin: 0; padding-inline-start: 1.2rem; }
+.answer { color: var(--body-text-color); line-height: 1.4; }
+.tabitem .answer h2 { margin: 0; font-size: 1.3rem; }
+.tabitem .answer h3 { margin: .4rem 0 0; font-size: 1.05rem; }
+.answer p { margin: .15rem 0 .5rem; }
+.answer .advice { border-inline-start: 4px solid var(--color-accent); border-radius: 6px; padding: .4rem .8rem;
+  background: color-mix(in srgb, var(--color-accent) 9%, var(--block-background-fill)); }
+.answer .set { font-size: .92rem; line-height: 1.75; }
+.answer summary { cursor: pointer; padding: .3rem 0; }
+.chip { display: inline-block; border: 2px solid; border-radius: 999px; padding: 0 .6rem; margin-inline-end: .2rem;
+  line-height: 1.5; font-weight: 600; background: var(--block-background-fill); }
 .bars { list-style: none !important; margin: 0; padding: 0 !important; }
-.bars li { margin: 0 0 .42rem; }
-.bars .row { display: flex; justify-content: space-between; gap: .8rem; font-size: .93rem; }
+.bars li { margin: 0 0 .3rem; line-height: 1.35; }
+.bars .row { display: flex; justify-content: space-between; gap: .8rem; font-size: .92rem; }
 .bars .group { color: var(--body-text-color-subdued); white-space: nowrap; }
 .bars .value { font-variant-numeric: tabular-nums; font-weight: 600; white-space: nowrap; }
-.bars .track { height: .6rem; border-radius: 4px; background: var(--border-color-primary); overflow: hidden; }
+.bars .track { height: .5rem; border-radius: 4px; background: var(--border-color-primary); overflow: hidden; }
 .bars .fill { height: 100%; border-radius: 4px; min-width: 2px; }
 .small { font-size: .88rem; color: var(--body-text-color-subdued); }
 .legend { display: flex; align-items: center; gap: .6rem; font-size: .88rem; margin: .3rem 0; }
@@ -136,8 +214,17 @@ svg .cross { stroke: var(--cross); stroke-width: 1.4; }
 @media (max-width: 480px) {
   .gradio-container .main { padding-inline: .6rem !important; }
   [role="tab"] { padding-inline: .55rem !important; font-size: .9rem !important; }
+  .tabitem { padding-inline: .7rem !important; }
   .notice { font-size: .85rem; }
   #examples .grid-wrap { max-height: 17rem; }  /* the answer stands below it */
   #cam-all .grid-container { grid-template-columns: repeat(2, minmax(0, 1fr)) !important; }
 }
+@media (min-width: 900px) {
+  #picture { position: sticky; top: .6rem; align-self: flex-start; }  /* it stays in sight beside a long tab */
+}
+@media (prefers-reduced-motion: reduce) {
+  .gradio-container * { animation: none !important; transition: none !important; }
+}
 """.replace("GRADIENT", _gradient())
+    + _stripes()
+)
