@@ -1,13 +1,23 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: app test lint
+.PHONY: app test browser screenshots lint
 
 app: .venv/app  ## serve the demo on http://127.0.0.1:7860
 	$(BIN)/python app.py
 
 test: .venv/dev  ## run the whole suite; with HAM10000_DIR set, the tests on the real data too
+	-@[ -z "$$CI" ] || $(MAKE) --no-print-directory browser  # there the tests in a browser may not be skipped
 	$(BIN)/python -m pytest
+
+browser: .venv/dev  ## a Chromium for the tests in a browser, where there is none
+	@PYTHONPATH=tests $(BIN)/python -c 'import browser; exit(not browser.find_browser())' || \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; \
+	then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends chromium; \
+	else $(BIN)/playwright install chromium; fi
+
+screenshots: .venv/dev  ## the pictures of the README, from the running app
+	$(BIN)/python tests/make_screenshots.py
 
 lint: .venv/dev
 	$(BIN)/ruff check .

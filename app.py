@@ -19,6 +19,7 @@ except ImportError:
     spaces = None
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 import skin_lesion
 from skin_lesion.batch import MAX_ZIP_BYTES
@@ -31,6 +32,8 @@ from skin_lesion.texts import DISCLAIMER, INPUT_NOTE, PRIVACY
 from skin_lesion.ui import about_tab, api, api_tab, batch_tab, classes_tab, gallery, gradcam_tab, model_tab, predict_tab
 from skin_lesion.ui.answer import another_map, answer, repaint, stop
 from skin_lesion.ui.i18n import I18N, block, label
+from skin_lesion.ui.keyboard import KEYBOARD
+from skin_lesion.ui.privacy import DropMetadata
 from skin_lesion.ui.theme import CSS, theme
 from skin_lesion.ui.upload import LesionImage
 
@@ -91,7 +94,7 @@ def build_demo(classifier: Classifier, fallback: str = "") -> gr.Blocks:
     with gr.Blocks(title="Skin lesion classifier", analytics_enabled=False, delete_cache=(60, 300)) as demo:
         gr.HTML(block(partial(head_html, fallback)), elem_id="head")
         with gr.Row():
-            with gr.Column(scale=2, min_width=280):
+            with gr.Column(scale=2, min_width=280, elem_id="picture"):
                 image = LesionImage(
                     type="filepath",
                     sources=["upload", "clipboard"],
@@ -102,7 +105,7 @@ def build_demo(classifier: Classifier, fallback: str = "") -> gr.Blocks:
                     elem_id="upload",
                 )
                 pictures = gallery.build(*examples_for(classifier))
-            with gr.Column(scale=3, min_width=280), gr.Tabs():
+            with gr.Column(scale=3, min_width=280), gr.Tabs(overflow_behavior="wrap"):
                 with gr.Tab(label("Predict"), id="predict"):
                     result = predict_tab.build()
                 with gr.Tab(label("Grad-CAM"), id="gradcam"):
@@ -168,10 +171,12 @@ except ModelError as error:
 LAUNCH: dict[str, Any] = {
     "theme": theme(),
     "css": CSS,
+    "head": KEYBOARD,
     "i18n": I18N,
     "run_history": False,  # it would keep visitors' photographs of skin in their browsers
     "max_file_size": MAX_ZIP_BYTES,  # of any upload; skin_lesion.images refuses an image from MAX_BYTES on
     "mcp_server": True,  # without the package mcp gradio says so, and serves the rest
+    "app_kwargs": {"middleware": [Middleware(DropMetadata)]},
     "footer_links": ["api", "gradio"],
 }
 

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from browser import PROGRAMS, find_browser, launch
 from clients import PUSH, run_alone
 from hub import Repo, serve
 from PIL import Image
@@ -174,6 +175,17 @@ def classifier(model_folder):
 def image() -> Image.Image:
     pixels = np.random.default_rng(1).integers(0, 256, (90, 120, 3), dtype=np.uint8)
     return Image.fromarray(pixels)
+
+
+@pytest.fixture(scope="module")  # as short as can be: while it is open no test can run an event loop of its own
+def browser():
+    """Chromium or Chrome; without one these tests are skipped by name, but not where CI is set."""
+    program = find_browser()
+    if program is None:
+        missing = f"no browser: install one of {', '.join(PROGRAMS)}, name it in CHROMIUM, or run make browser"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(missing)
+    with launch(program) as browser:
+        yield browser
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,66 @@
+"""The app as a visitor meets it: a process of its own with the bundled weights, watched from outside."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+# every address that the process looks up or connects to goes to its log
+SCRIPT = """
+import json, sys
+
+def watch(event, args):
+    if event == "socket.connect" or event == "socket.getaddrinfo":
+        where = args[1] if event == "socket.connect" else args[0]
+        print("CALLS", where[0] if isinstance(where, tuple) else where, file=sys.stderr, flush=True)
+
+sys.addaudithook(watch)
+import app
+app.demo.delete_cache = json.loads(sys.argv[1]) or app.demo.delete_cache
+app.demo.launch(**app.LAUNCH)
+"""
+
+
+@dataclass(frozen=True)
+class Served:
+    url: str  # ends with /
+    temp: Path  # where gradio puts uploads and results
+    log: Path  # what the process wrote, to either stream
+    root: Path = ROOT
+
+    def files(self) -> list[Path]:
+        """What lies in the temporary folder, without the examples that the page needs."""
+        return [p for p in self.temp.rglob("*") if p.is_file() and not p.name.endswith("_synthetic.jpg")]
+
+
+@contextmanager
+def serve_app(folder: Path, delete_cache: tuple[int, int] | None = None) -> Iterator[Served]:
+    """Start app.py on a free port; delete_cache: (seconds between two looks, seconds that a file may live)."""
+    environment = {k: v for k, v in os.environ.items() if k not in ("HF_HUB_OFFLINE", "GRADIO_ANALYTICS_ENABLED")}
+    served = Served("", folder / "temp", folder / "log.txt")
+    served.temp.mkdir()
+    with open(served.log, "wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-u", "-c", SCRIPT, json.dumps(delete_cache)],
+            cwd=ROOT,
+            env=environment | {"GRADIO_TEMP_DIR": str(served.temp), "OMP_NUM_THREADS": "1"},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        mark = "Running on local URL:"
+        while mark not in served.log.read_text():
+            assert process.poll() is None, served.log.read_text()
+            time.sleep(0.2)
+        url = served.log.read_text().split(mark)[1].split()[0].rstrip("/") + "/"
+        yield replace(served, url=url)
+    finally:
+        process.terminate()
+        process.wait()

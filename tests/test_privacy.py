@@ -1,0 +1,132 @@
+"""A running server keeps nothing of an image: seen from outside, in its files, its answers, its log and its calls."""
+
+import io
+import time
+from urllib.error import HTTPError
+from urllib.parse import quote
+from urllib.request import urlopen
+
+import pytest
+from browser import Visitor
+from gradio_client import Client, handle_file
+from PIL import Image
+from served import serve_app
+from test_metadata import SECRETS, encoded, exif
+
+import app
+
+LOOK, AGE = 1, 6  # s; longer than an answer takes
+NAME = "anna-left-shoulder"  # of the uploaded file
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    with serve_app(tmp_path_factory.mktemp("served"), delete_cache=(LOOK, AGE)) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def client(served):
+    return Client(served.url, verbose=False, download_files=False)
+
+
+@pytest.fixture(scope="module")
+def photographs(image, tmp_path_factory):
+    """A picture as a phone writes it, once for each kind of file."""
+    folder = tmp_path_factory.mktemp("phone")
+    for kind, options in (("JPEG", {"comment": SECRETS[2]}), ("PNG", {}), ("WEBP", {})):
+        content = encoded(image.resize((300, 225)), kind, exif=exif(6), **options)
+        assert SECRETS[0] in content
+        (folder / f"{NAME}.{kind.lower()}").write_bytes(content)
+    return sorted(folder.iterdir())
+
+
+def fetch(served, path: str) -> bytes:
+    with urlopen(f"{served.url}gradio_api/file={quote(path)}") as response:
+        return response.read()
+
+
+def forgotten(served) -> None:
+    """Wait until nothing but the page's own examples is left."""
+    patience = time.monotonic() + 60
+    while served.files() and time.monotonic() < patience:
+        time.sleep(LOOK / 4)
+    assert served.files() == []
+
+
+def endpoints(client) -> list[str]:
+    """Those that take an image."""
+    named = client.view_api(print_info=False, return_format="dict")["named_endpoints"]
+    return [name for name, e in named.items() if any("filepath" in p["python_type"]["type"] for p in e["parameters"])]
+
+
+def test_what_is_shipped_deletes_within_minutes_and_records_nothing(served):
+    look, age = app.demo.delete_cache
+    assert 0 < look <= 60 and 0 < age <= 300
+    assert app.LAUNCH["run_history"] is False and app.demo.analytics_enabled is False
+    config = Client(served.url, verbose=False).config
+    assert config["run_history"] is False and config["analytics_enabled"] is False
+
+
+def test_place_time_and_camera_leave_the_server_nowhere(served, client, photographs):
+    """Not in the upload as the page shows it, not in a file beside it, not in an answer."""
+    for path in photographs:
+        overlay, answer = client.predict(handle_file(path), api_name="/explain")
+        assert answer["target"] and not any(s.decode() in str(answer) for s in SECRETS)
+        for file in (overlay["path"], *map(str, served.files())):
+            content = fetch(served, file)
+            assert not any(secret in content for secret in SECRETS), file
+            opened = Image.open(io.BytesIO(content))
+            assert not set(opened.getexif()) - {0x0112} and "comment" not in opened.info  # but which side is up
+
+
+def test_the_page_shows_an_upload_without_place_time_and_camera_and_the_server_forgets_it(served, browser, photographs):
+    visitor = Visitor(browser, served.url)
+    responses = []
+    visitor.page.on("response", lambda response: responses.append(response))
+    jpeg = next(path for path in photographs if path.suffix == ".jpeg")
+    visitor.upload(jpeg)
+    visitor.open_tab("gradcam").locator("#cam-map img").wait_for()
+    files = [response for response in responses if "file=" in response.url]
+    assert any(NAME in response.url for response in files) and any("image.png" in r.url for r in files)
+    assert not any(secret in response.body() for response in files for secret in SECRETS)
+    visitor.close()
+    forgotten(served)
+
+
+def test_every_file_is_gone_soon_after_each_endpoint(served, client, photographs):
+    names = endpoints(client)
+    assert {"/predict", "/explain"} <= set(names)
+    for name in names:
+        client.predict(handle_file(photographs[0]), api_name=name)
+        assert served.files()
+    forgotten(served)
+    assert list(served.temp.rglob("*_synthetic.jpg")), "the page still has its examples"
+
+
+def test_nobody_finds_the_files_of_another(served, client, photographs):
+    """A path holds a digest of the content with a secret of the server; there is no list of them."""
+    client.predict(handle_file(photographs[0]), api_name="/predict")
+    (path,) = (p for p in served.files() if NAME in p.name)
+    assert fetch(served, str(path))
+    for guess in (served.temp, path.parent, served.temp / path.name, served.log, served.root / "app.py", "/etc/passwd"):
+        with pytest.raises(HTTPError, match="403|404"):
+            fetch(served, str(guess))
+
+
+def test_a_bad_file_is_deleted_like_a_good_one(served, client, tmp_path):
+    bad = tmp_path / f"{NAME}.jpg"
+    bad.write_bytes(b"just text")
+    for name in ("/predict", "/explain"):
+        with pytest.raises(Exception, match="not an image"):
+            client.predict(handle_file(bad), api_name=name)
+    forgotten(served)
+
+
+def test_the_log_names_no_upload_and_the_server_calls_nobody(served, client, photographs):
+    """It stands last, so that the log holds all of the tests before."""
+    client.predict(handle_file(photographs[0]), api_name="/predict")
+    log = served.log.read_text()
+    assert NAME not in log and str(served.temp) not in log
+    called = {line.split()[1] for line in log.splitlines() if line.startswith("CALLS")}
+    assert called and called <= {"127.0.0.1", "localhost", "0.0.0.0", "::1"}
