@@ -318,7 +318,7 @@ def test_percentages_never_claim_certainty(share, text):
 def test_class_page_and_about_page_are_generated(classifier):
     html = classes_tab.classes_html(EN)
     assert all(c.description.split(";")[0].split("'")[0] in html for c in BY_CODE.values())
-    about = about_markdown(classifier)
+    about = about_markdown(classifier, EN)
     assert DISCLAIMER in about and classifier.revision in about and all(limit in about for limit in LIMITS)
     assert ETHICS in about and CITATION in about
 

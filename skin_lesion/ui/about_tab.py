@@ -1,29 +1,38 @@
 """The About tab: what this is, its limits, ethics, data and citation."""
 
+from functools import partial
+
 import gradio as gr
 
+from skin_lesion.language import Translator
 from skin_lesion.predict import Classifier
 from skin_lesion.texts import CITATION, DATA, DISCLAIMER, ETHICS, INPUT_NOTE, LIMITS, PRIVACY, bullets
+from skin_lesion.ui.i18n import block
 
 
 def build(classifier: Classifier) -> None:
-    gr.Markdown(about_markdown(classifier), elem_id="about")
+    gr.Markdown(block(partial(about_markdown, classifier)), elem_id="about")
 
 
-def about_markdown(classifier: Classifier) -> str:
-    return f"""## What this is
-**{DISCLAIMER}** {INPUT_NOTE} {PRIVACY}
+def about_markdown(classifier: Classifier, t: Translator) -> str:
+    model = t(
+        "EfficientNet_B0 (timm), fine-tuned on HAM10000. Model: {source}, revision {revision}.",
+        source=f"`{classifier.source}`",
+        revision=f"`{classifier.revision}`",
+    )
+    return f"""## {t("What this is")}
+**{t(DISCLAIMER)}** {t(INPUT_NOTE)} {t(PRIVACY)}
 
-EfficientNet_B0 (timm), fine-tuned on HAM10000. Model: `{classifier.source}`, revision `{classifier.revision}`.
+{model}
 
-## Limits
-{bullets(LIMITS)}
+## {t("Limits")}
+{bullets(tuple(t(limit) for limit in LIMITS))}
 
-## Ethics
-{ETHICS}
+## {t("Ethics")}
+{t(ETHICS)}
 
-## Data and citation
-{DATA}
+## {t("Data and citation")}
+{t(DATA)}
 
 {CITATION}
 """
