@@ -2,6 +2,7 @@
 
     python -m skin_lesion predict examples
     python -m skin_lesion predict a.jpg b.jpg --format json --model hf-hub:USER/REPO
+    python -m skin_lesion report a.jpg --out report.html
 
 Research and education only; not a medical device.
 """
@@ -11,10 +12,16 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from skin_lesion.images import SUFFIXES, ImageError, image_files
+from skin_lesion.images import SUFFIXES, ImageError, image_files, open_image
+from skin_lesion.language import LANGUAGES, translator
 from skin_lesion.rows import COLUMNS, csv_line, csv_values
+
+if TYPE_CHECKING:
+    from skin_lesion.predict import Classifier
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -23,17 +30,24 @@ def main(argv: list[str] | None = None) -> int:
         prog="python -m skin_lesion", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    predict = commands.add_parser("predict", help="classify images or folders of images")
-    predict.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="an image, or a folder of images")
-    predict.add_argument(
+    model = argparse.ArgumentParser(add_help=False)
+    model.add_argument(
         "--model",
         metavar="SOURCE",
         default=os.environ.get("SKIN_LESION_MODEL") or None,
         help="local-dir:PATH or hf-hub:USER/REPO@REVISION (default: the variable SKIN_LESION_MODEL, "
         "else the bundled weights)",
     )
+    predict = commands.add_parser("predict", parents=[model], help="classify images or folders of images")
+    predict.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="an image, or a folder of images")
     predict.add_argument("--format", choices=["table", "json", "csv"], default="table", help="default: %(default)s")
+    report = commands.add_parser("report", parents=[model], help="write one answer as a page to keep or print")
+    report.add_argument("image", type=Path, metavar="IMAGE")
+    report.add_argument("--out", type=Path, required=True, metavar="FILE.html", help="is overwritten")
+    report.add_argument("--language", choices=LANGUAGES, default="en", help="default: %(default)s")
     args = parser.parse_args(argv)
+    if args.command == "report" and args.out.suffix.lower() != ".html":  # perhaps the image itself
+        parser.error(f"--out {args.out} does not end in .html: name another file.")
 
     from skin_lesion.model import ModelError, load  # slow to import; --help need not wait
 
@@ -42,6 +56,8 @@ def main(argv: list[str] | None = None) -> int:
     except ModelError as error:
         print(f"skin_lesion: {error}", file=sys.stderr)
         return 1
+    if args.command == "report":
+        return _report(classifier, args.image, args.out, args.language)
 
     failed = False
     write = {"table": _write_table, "json": _write_json, "csv": _write_csv}[args.format]
@@ -58,6 +74,25 @@ def main(argv: list[str] | None = None) -> int:
         write(result, first)
         first = False
     return int(failed)
+
+
+def _report(classifier: "Classifier", path: Path, out: Path, language: str) -> int:
+    from skin_lesion.explain import explain
+    from skin_lesion.report import report_html
+
+    try:
+        image = open_image(path)
+        prediction = classifier.predict(image)
+        shown = explain(classifier, prediction, [prediction.code])[prediction.code]
+        now, t = datetime.now(timezone.utc), translator(language)
+        out.write_text(report_html(image, prediction, shown, classifier.metrics, t, now), encoding="utf-8")
+    except ImageError as error:
+        print(f"skin_lesion: {path}: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"skin_lesion: {out}: The report cannot be written ({error.strerror}).", file=sys.stderr)
+        return 1
+    return 0
 
 
 def _images(paths: list[Path]) -> Iterator[tuple[Path, str]]:

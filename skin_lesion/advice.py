@@ -48,12 +48,16 @@ def of_100(share: float) -> int:
     return min(99, max(1, round(100 * share)))
 
 
-def set_sentence(metrics: dict[str, Any], t: Translator) -> str:
-    """What stands before the classes of Prediction.set90."""
-    found = metrics.get("test", {}).get("decision", {}).get("sets", {}).get("0.90")
+def set_sentence(metrics: dict[str, Any], t: Translator, level: float = 0.90) -> str:
+    """What stands before the classes of Prediction.set90, or of set95."""
+    found = metrics.get("test", {}).get("decision", {}).get("sets", {}).get(f"{level:.2f}")
+    share = t.percent(found["coverage"]["value"]) if found else ""
+    if level > 0.90:
+        if not found:
+            return t("A wider set; in 19 of 20 cases the true one should be in it:")
+        return t("A wider set; of the held-out images {share} had their true class in one made like this:", share=share)
     if not found:
         return t("Possible classes; in nine of ten cases the true one should be among them:")
     return t(
-        "Possible classes; of the held-out images {share} had their true class in a set made like this:",
-        share=t.percent(found["coverage"]["value"]),
+        "Possible classes; of the held-out images {share} had their true class in a set made like this:", share=share
     )

@@ -5,6 +5,7 @@ from numbers import Real
 
 import matplotlib
 import numpy as np
+from matplotlib.colors import to_hex
 from PIL import Image, ImageDraw, ImageFont
 
 from skin_lesion.explain import METHODS, Explanation, upsample
@@ -72,3 +73,9 @@ def render(image: Image.Image, explanation: Explanation, opacity: float = OPACIT
     draw = ImageDraw.Draw(page)
     draw.multiline_text((size // 2, image.height + size // 3), "\n".join(lines), "black", font, spacing=size * 0.2)
     return page
+
+
+def css_gradient() -> str:
+    """CSS stops of the colour map, fading in as in `overlay`: the legend of a map."""
+    colours = matplotlib.colormaps[COLOUR_MAP]
+    return ", ".join(to_hex((*colours(i / 8)[:3], i / 8), keep_alpha=True) for i in range(9))

@@ -64,6 +64,8 @@ ORDER = [
     "explain",
     "explanation_tables",
     "overlay",
+    "parts",
+    "report",
     "__init__",
     "__main__",
 ]

@@ -34,11 +34,18 @@ def test_python_blocks_run(server, tmp_path, monkeypatch):
 
 
 def test_predict_commands_run():
-    commands = re.findall(r"^\.venv/bin/python (-m skin_lesion .*)$", README, re.M)
+    commands = re.findall(r"^\.venv/bin/python (-m skin_lesion predict .*)$", README, re.M)
     assert len(commands) == 2
     for command in commands:
         result = subprocess.run([sys.executable, *command.split()], cwd=ROOT, capture_output=True, text=True)
         assert result.returncode == 0 and result.stdout.count("_synthetic.jpg") == 7, result.stderr
+
+
+def test_report_command_runs(tmp_path):
+    (command,) = re.findall(r"^\.venv/bin/python (-m skin_lesion report .*?)(?: +#.*)?$", README, re.M)
+    command = command.replace("/tmp/", f"{tmp_path}/")
+    subprocess.run([sys.executable, *command.split()], cwd=ROOT, check=True)
+    assert "Melanoma (mel)" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("module", sorted(set(re.findall(r"-m (train\.\w+)", README))))

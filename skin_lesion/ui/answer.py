@@ -7,6 +7,7 @@ nothing but the map on the page is kept between two requests.
 import queue
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timezone
 from threading import Event
 from typing import Any
 
@@ -16,6 +17,7 @@ from skin_lesion.explain import METHODS, Explanation, OnStep, explain, steps
 from skin_lesion.images import ImageError, open_image
 from skin_lesion.overlay import render
 from skin_lesion.predict import Classifier
+from skin_lesion.report import report_html, report_name
 from skin_lesion.ui import gradcam_tab, predict_tab
 from skin_lesion.ui.gradcam_tab import Page
 from skin_lesion.ui.i18n import language
@@ -24,7 +26,8 @@ from skin_lesion.ui.i18n import language
 def answer(
     classifier: Classifier, path: str | None, opacity: float, beside: bool, page: Page
 ) -> Iterator[tuple[Any, ...]]:
-    """A new image: first the answer alone; then class, method, map, caption, maps of all classes, button and page too.
+    """A new image: first the answer alone; then with a report to keep, and class, method, map, caption, maps of all
+    classes, button and page too.
 
     Where there is no answer, in its place why; and nothing of an earlier image stays.
     """
@@ -46,8 +49,11 @@ def answer(
     yield html, gr.skip(), gr.skip(), None, gradcam_tab.empty(t), None, hidden, page
     maps = explain(classifier, prediction)
     page.shown = maps[prediction.code]
+    now = datetime.now(timezone.utc)
+    report = report_html(image, prediction, page.shown, classifier.metrics, t, now)
+    link = predict_tab.report_link(report, report_name(now), t)
     yield (
-        html,
+        predict_tab.answer_html(prediction, classifier.metrics, t, link),
         page.shown.code,
         page.shown.method,
         render(image, page.shown, *page.view),

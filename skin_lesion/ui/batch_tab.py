@@ -3,7 +3,6 @@
 The server remembers the rows of the table for a while, without any image, so that they can be filtered.
 """
 
-import base64
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,6 +15,7 @@ from skin_lesion.batch import MAX_IMAGES, MAX_ZIP_BYTES, Named, classify, count
 from skin_lesion.classes import BY_CODE, CLASSES, LesionClass
 from skin_lesion.images import MAX_BYTES
 from skin_lesion.language import Translator
+from skin_lesion.parts import data_uri
 from skin_lesion.predict import Classifier
 from skin_lesion.rows import Filter, Row, csv_text, json_text, ordered
 from skin_lesion.ui.gradcam_tab import STATE_SECONDS
@@ -260,8 +260,8 @@ def downloads_html(rows: list[Row], t: Translator) -> str:
         "json": ("application/json", json_text(rows)),
     }
     links = " · ".join(
-        f'<a download="skin_lesions.{ending}" href="data:{kind};charset=utf-8;base64,'
-        f'{base64.b64encode(text.encode()).decode()}">skin_lesions.{ending}</a>'
+        f'<a download="skin_lesions.{ending}" href="{data_uri(text.encode(), f"{kind};charset=utf-8")}">'
+        f"skin_lesions.{ending}</a>"
         for ending, (kind, text) in files.items()
     )
     text = t("All rows, whatever the filter shows, with the probabilities of all classes:")

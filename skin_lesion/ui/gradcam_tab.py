@@ -1,6 +1,5 @@
 """The Grad-CAM tab: what spoke for any of the seven classes, in four ways, and how far to trust it."""
 
-import base64
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,11 +11,12 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from skin_lesion.classes import BY_CODE, CLASSES, LesionClass
+from skin_lesion.classes import CLASSES, LesionClass
 from skin_lesion.explain import METHODS, Explanation
 from skin_lesion.explanation_tables import explanation_page, explanation_sentence
 from skin_lesion.language import Translator
 from skin_lesion.overlay import CAVEAT, OPACITY, overlay, shrunk
+from skin_lesion.parts import data_uri, legend_html, map_html
 from skin_lesion.predict import Classifier
 from skin_lesion.ui.i18n import block, label
 
@@ -134,26 +134,9 @@ def caption_html(explanation: Explanation, metrics: dict[str, Any], t: Translato
     """Class, method, layer, legend, caveat and downloads of a map, and what was measured of its kind."""
     measured = escape(explanation_sentence(metrics, explanation.method, explanation.code, t))
     caveat = f'<p class="small">{escape(t(CAVEAT))} {measured}</p>'
-    method = METHODS[explanation.method]
-    what = t(
-        "{method} for {name}, which the model gives {share}; layer {layer}.",
-        method=escape(t(method.name)),
-        name=f"<strong>{escape(t(BY_CODE[explanation.code].short_name))} ({explanation.code})</strong>",
-        share=t.percent(explanation.probability),
-        layer=f"<code>{explanation.layer}</code>",
-    )
-    what = f"<p>{what} {escape(t(method.how))}</p>"
-    if explanation.peak <= 0:
-        nothing = t(
-            "This method found nothing in the image that raised the score, so the image is shown without a map. "
-            "It does not follow that nothing did: another method may find it."
-        )
-        return f'<div class="answer">{what}<p>{nothing}</p>{caveat}</div>'
-    return (
-        f'<div class="answer">{what}'
-        f'<div class="legend"><span>{t("little")}</span><span class="ramp" aria-hidden="true"></span>'
-        f"<span>{t('most of this map')}</span></div>{caveat}{_downloads(explanation, t)}</div>"
-    )
+    what = f"<p>{map_html(explanation, t)} {escape(t(METHODS[explanation.method].how))}</p>"
+    downloads = _downloads(explanation, t) if explanation.peak > 0 else ""
+    return f'<div class="answer">{what}{legend_html(explanation, t)}{caveat}{downloads}</div>'
 
 
 def progress_html(explained: str, done: int, total: int, t: Translator) -> str:
@@ -175,8 +158,7 @@ def _downloads(explanation: Explanation, t: Translator) -> str:
     rows, columns = explanation.heat.shape
     name = f"{explanation.code}_{explanation.method}"
     links = " · ".join(
-        f'<a download="{name}.{ending}" href="data:{kind};base64,{base64.b64encode(file.getvalue()).decode()}">'
-        f"{name}.{ending}</a>"
+        f'<a download="{name}.{ending}" href="{data_uri(file.getvalue(), kind)}">{name}.{ending}</a>'
         for ending, kind, file in (("npy", "application/octet-stream", npy), ("png", "image/png", png))
     )
     text = t("The map itself, {size} cells from 0 to 1:", size=f"{columns}×{rows}")

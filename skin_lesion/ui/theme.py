@@ -1,11 +1,9 @@
 """One calm look: theme and style sheet. Colours follow the theme's variables, light and dark."""
 
 import gradio as gr
-import matplotlib
-from matplotlib.colors import to_hex
 
 from skin_lesion.classes import CLASSES
-from skin_lesion.overlay import COLOUR_MAP
+from skin_lesion.overlay import css_gradient
 
 
 def theme() -> gr.themes.Base:
@@ -64,12 +62,6 @@ def theme() -> gr.themes.Base:
         slider_color="*primary_600",
         slider_color_dark="*primary_500",
     )
-
-
-def _gradient() -> str:
-    """CSS stops of the colour map, fading in as in skin_lesion.overlay.overlay."""
-    colours = matplotlib.colormaps[COLOUR_MAP]
-    return ", ".join(to_hex((*colours(i / 8)[:3], i / 8), keep_alpha=True) for i in range(9))
 
 
 def _stripes() -> str:
@@ -225,6 +217,6 @@ svg .cross { stroke: var(--cross); stroke-width: 1.4; }
 @media (prefers-reduced-motion: reduce) {
   .gradio-container * { animation: none !important; transition: none !important; }
 }
-""".replace("GRADIENT", _gradient())
+""".replace("GRADIENT", css_gradient())
     + _stripes()
 )
