@@ -24,7 +24,7 @@ from starlette.middleware import Middleware
 import skin_lesion
 from skin_lesion.batch import MAX_ZIP_BYTES
 from skin_lesion.classes import CODES
-from skin_lesion.examples import FOLDER, Example, read_examples
+from skin_lesion.examples import FOLDER, Example, read_examples, shown_together
 from skin_lesion.language import Translator
 from skin_lesion.model import ModelError
 from skin_lesion.predict import Classifier
@@ -63,11 +63,10 @@ def load_model() -> tuple[Classifier, str]:
         return skin_lesion.load(), f"The model {source} could not be loaded; the bundled one answers instead."
 
 
-def examples_for(classifier: Classifier) -> tuple[list[Example], str]:
-    """The examples that came with the model, else the bundled ones; and what the page says of them."""
-    if classifier.folder and (own := read_examples(classifier.folder / FOLDER)):
-        return own, gallery.FROM_MODEL
-    return read_examples(EXAMPLES), gallery.SYNTHETIC
+def examples_for(classifier: Classifier) -> list[Example]:
+    """The examples that came with the model, then the bundled ones for what those do not show."""
+    own = read_examples(classifier.folder / FOLDER) if classifier.folder else []
+    return shown_together(own, read_examples(EXAMPLES))
 
 
 def head_html(fallback: str, t: Translator) -> str:
@@ -104,7 +103,7 @@ def build_demo(classifier: Classifier, fallback: str = "") -> gr.Blocks:
                     alt_text=label("The image to classify"),
                     elem_id="upload",
                 )
-                pictures = gallery.build(*examples_for(classifier))
+                pictures = gallery.build(examples := examples_for(classifier), EXAMPLES)
             with gr.Column(scale=3, min_width=280), gr.Tabs(overflow_behavior="wrap"):
                 with gr.Tab(label("Predict"), id="predict"):
                     result = predict_tab.build()
@@ -122,6 +121,7 @@ def build_demo(classifier: Classifier, fallback: str = "") -> gr.Blocks:
                     api_tab.build()
         api.build(classifier, fallback)
 
+        demo.load(partial(gallery.translated, examples), None, pictures, api_visibility="private")
         pictures.select(pick, None, image, api_visibility="private")
         view = [cam.opacity, cam.beside, cam.page]
         quietly: dict[str, Any] = {"api_visibility": "private", "show_progress": "minimal"}

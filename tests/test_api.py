@@ -137,7 +137,7 @@ def test_answers_have_the_documented_fields_and_types(client, here):
 
 def test_a_calibrated_model_answers_with_the_documented_types_too():
     classifier, _ = app.load_model()
-    example = app.examples_for(classifier)[0][0]
+    example = app.examples_for(classifier)[0]
     answer = classifier.predict(example.path).to_dict()
     assert answer["set95"] and answer["dermatoscopic"] is True and fits(answer, PredictAnswer)
 

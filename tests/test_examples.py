@@ -9,7 +9,8 @@ from PIL import Image
 
 import app
 from skin_lesion.classes import CODES
-from skin_lesion.examples import MAX_PER_CLASS, Example, read_examples
+from skin_lesion.examples import MAX_PER_CLASS, MAX_SHOWN, SHOWS, Example, read_examples, shown_together
+from skin_lesion.language import LANGUAGES, Translator, translator
 from skin_lesion.model import load
 from skin_lesion.ui import gallery
 
@@ -17,9 +18,12 @@ COLUMNS = ["file", "class", "source", "licence", "note"]
 REST = ["HAM10000, (c) ViDIR Group", "CC BY-NC 4.0", "held out of training"]
 
 
-def write_credits(folder, *rows) -> None:
+EN = translator("en")
+
+
+def write_credits(folder, *rows, head=COLUMNS) -> None:
     with open(folder / "credits.csv", "w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([COLUMNS, *rows])
+        csv.writer(file).writerows([head, *rows])
 
 
 @pytest.fixture
@@ -124,30 +128,77 @@ def test_without_usable_credits_nothing_of_a_model_is_shown_but_the_bundled_exam
         (folder / "credits.csv").write_bytes(credits)
     assert read_examples(folder) == []
     assert caplog.messages or credits == b""
-    shown, intro = app.examples_for(replace(classifier, folder=folder.parent))
-    assert [e.path.parent for e in shown] == [app.EXAMPLES] * 7 and "synthetic" in intro
+    shown = app.examples_for(replace(classifier, folder=folder.parent))
+    assert shown == read_examples(app.EXAMPLES) and len(shown) == 10
 
 
 def test_a_model_folder_without_examples_says_nothing_of_it(tmp_path, caplog):
     assert read_examples(tmp_path / "examples") == [] and not caplog.messages
 
 
-def test_the_page_shows_the_examples_of_the_model_and_credits_them(folder, classifier):
-    shown, intro = app.examples_for(replace(classifier, folder=folder.parent))
-    assert [e.code for e in shown] == ["mel", "nv"] and "synthetic" not in intro
-    html = gallery.credits_html(shown)
-    assert "HAM10000, (c) ViDIR Group. Licence: CC BY-NC 4.0. Held out of training." in html
+def test_the_examples_of_the_model_come_first_and_ours_add_what_they_do_not_show(folder, classifier):
+    shown = app.examples_for(replace(classifier, folder=folder.parent))
+    assert [e.kind for e in shown] == ["mel", "nv", "ambiguous", "no lesion", "blurred"]
+    assert [e.path.parent == app.EXAMPLES for e in shown] == [False, False, True, True, True]
+    html = gallery.credits_html(shown, EN)
+    assert "ISIC_0000001.jpg, two words.png: HAM10000, (c) ViDIR Group. Licence: CC BY-NC 4.0. Held out" in html
+    assert "Licence: CC0-1.0. Synthetic, no patient; not a photograph" in html
+    intro = gallery.intro_html(shown, app.EXAMPLES, EN)
+    assert "first those that came with this model" in intro and "The last 3 are synthetic" in intro
 
 
 def test_the_bundled_examples_are_called_synthetic():
-    shown, intro = app.examples_for(load())
-    assert {e.code for e in shown} == set(CODES) and "all synthetic" in intro
-    assert "Licence: CC0-1.0. Synthetic, no patient; not a photograph" in gallery.credits_html(shown)
+    shown = app.examples_for(load())
+    assert [e.kind for e in shown] == [*CODES, "ambiguous", "no lesion", "blurred"]
+    assert "all synthetic" in gallery.intro_html(shown, app.EXAMPLES, EN)
+    assert "Licence: CC0-1.0. Synthetic, no patient; not a photograph" in gallery.credits_html(shown, EN)
+
+
+def test_a_model_with_every_kind_shows_its_own_only(folder):
+    own = [Example(folder / f"{shows}.png", "mel", "somebody", "CC0", "", shows) for shows in SHOWS]
+    assert shown_together(own, read_examples(app.EXAMPLES)) == own
+    assert "synthetic" not in gallery.intro_html(own, app.EXAMPLES, EN)
+
+
+def test_of_too_many_examples_the_first_of_each_class_stay_in_their_order(folder):
+    own = [Example(folder / f"{code}{n}.png", code, "somebody", "CC0", "") for code in CODES for n in range(2)]
+    shown = shown_together(own, read_examples(app.EXAMPLES))
+    assert len(shown) == MAX_SHOWN and [e.shows for e in shown[-3:]] == ["ambiguous", "no lesion", "blurred"]
+    names = [e.path.stem for e in shown[:-3]]
+    assert names == sorted(names) and [name for name in names if name.endswith("0")] == [f"{c}0" for c in CODES]
+
+
+def test_what_is_of_no_class_says_what_it_shows_and_is_captioned_so_in_every_language(folder, image):
+    for name in ("a.png", "b.png", "c.png"):
+        image.save(folder / name)
+    rows = (["a.png", "", *REST, "no lesion"], ["b.png", "nv", *REST, "blurred"], ["c.png", "nv", *REST, ""])
+    write_credits(folder, *rows, head=[*COLUMNS, "shows"])
+    shown = read_examples(folder)
+    assert [(e.code, e.shows) for e in shown] == [("", "no lesion"), ("nv", "blurred"), ("nv", "class")]
+    for code in LANGUAGES:
+        t = translator(code)
+        assert [gallery.caption(e, t) for e in shown] == [t("no lesion"), t("blurred"), "nv"]
+
+
+def test_a_visitor_gets_the_captions_in_his_language(folder, monkeypatch):
+    shown = read_examples(app.EXAMPLES)
+    monkeypatch.setattr(gallery, "language", lambda: Translator("de", {"blurred": "unscharf"}))
+    assert gallery.translated(shown)[-1] == (str(shown[-1].path), "unscharf")
+    monkeypatch.setattr(gallery, "language", lambda: EN)  # what stands there already
+    assert "value" not in gallery.translated(shown)
+
+
+def test_an_example_of_what_nobody_knows_or_of_no_class_is_left_out(folder, caplog):
+    first, second = ["ISIC_0000001.jpg", "", *REST, "a cat"], ["two words.png", "", *REST, "class"]
+    write_credits(folder, first, second, head=[*COLUMNS, "shows"])
+    assert read_examples(folder) == []
+    assert "it shows 'a cat', which is none of: class, ambiguous, no lesion, blurred" in caplog.text
+    assert "Unknown class ''" in caplog.text
 
 
 def test_several_credits_are_listed_with_their_files_and_nothing_in_them_is_markup(folder):
     evil = Example(folder / "evil.png", "mel", "<script>alert(1)</script>", "CC0 & more", "")
-    html = gallery.credits_html([*read_examples(folder), evil])
+    html = gallery.credits_html([*read_examples(folder), evil], EN)
     assert "ISIC_0000001.jpg, two words.png: HAM10000" in html
     assert (
         "evil.png: &lt;script&gt;alert(1)&lt;/script&gt;. Licence: CC0 &amp; more." in html and "<script>" not in html

@@ -15,7 +15,6 @@ from skin_lesion.explanation_tables import MEASURES, UNKNOWN
 from skin_lesion.language import FOLDER, LANGUAGES, preferred, translator
 from skin_lesion.overlay import CAVEAT
 from skin_lesion.quality import HINTS
-from skin_lesion.ui import gallery
 
 ROOT = Path(__file__).parents[1]
 SOURCES = [ROOT / "app.py", *sorted((ROOT / "skin_lesion").rglob("*.py"))]
@@ -37,7 +36,6 @@ def sentences() -> set[str]:
     for method in METHODS.values():
         found |= {method.name, method.how}
     found |= {measure.plain for measure in MEASURES.values() if measure.plain}
-    found |= {gallery.SYNTHETIC, gallery.FROM_MODEL}
     found |= {texts.DISCLAIMER, texts.INPUT_NOTE, texts.PRIVACY, texts.DATA, texts.ETHICS, *texts.LIMITS}
     return found
 

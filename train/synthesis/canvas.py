@@ -6,10 +6,11 @@ All maps are float32 arrays of shape (H*SS, W*SS).
 """
 
 from dataclasses import dataclass
+from math import cos, pi, sin, sqrt
 
 import numpy as np
 from PIL import Image, ImageDraw
-from scipy import ndimage
+from scipy import fft, ndimage
 
 W, H, SS = 600, 450, 2
 
@@ -59,11 +60,11 @@ class Canvas:
         """
         q = max(1.0, lo * SS / 5)  # at least five samples per shortest wavelength
         h, w = int(H * SS / q * 1.25) + 4, int(W * SS / q * 1.25) + 4
-        fy, fx = np.fft.fftfreq(h)[:, None], np.fft.rfftfreq(w)[None]
-        along = fx * np.cos(angle) + fy * np.sin(angle)
-        f = np.hypot(along * stretch, -fx * np.sin(angle) + fy * np.cos(angle)) * SS / q + 1e-9
+        fy, fx = fft.fftfreq(h)[:, None].astype(np.float32), fft.rfftfreq(w)[None].astype(np.float32)
+        along = fx * cos(angle) + fy * sin(angle)
+        f = np.hypot(along * stretch, -fx * sin(angle) + fy * cos(angle)) * SS / q + 1e-9
         gain = f ** (-beta / 2) * np.exp(-((f * lo) ** 4)) * -np.expm1(-((f * hi) ** 4))
-        noise = np.fft.irfft2(np.fft.rfft2(self.rng.standard_normal((h, w))) * gain, s=(h, w))
+        noise = fft.irfft2(fft.rfft2(self.rng.standard_normal((h, w), np.float32)) * gain, s=(h, w))
         crop = noise[: int(H * SS / q) + 2, : int(W * SS / q) + 2].astype(np.float32)
         a = np.asarray(Image.fromarray(crop).resize((W * SS, H * SS), Image.Resampling.BICUBIC))
         return (a - a.mean()) / a.std()
@@ -83,21 +84,21 @@ class Canvas:
         px = (self.rng.random((rows, cols), dtype=np.float32) - 0.5) * jitter + 0.5
         py = (self.rng.random((rows, cols), dtype=np.float32) - 0.5) * jitter + 0.5
         px[1::2] += 0.5
-        i0, j0 = np.floor(v).astype(np.int32), np.floor(u - 0.25).astype(np.int32)
-        near = np.full(u.shape, 9.0, np.float32)
+        px += np.arange(cols, dtype=np.float32)
+        py += np.arange(rows, dtype=np.float32)[:, None]
+        i0 = np.clip(np.floor(v).astype(np.int32), 1, rows - 2)
+        home = i0 * cols + np.clip(np.floor(u - 0.25).astype(np.int32), 1, cols - 2)
+        near = np.full(u.shape, 81.0, np.float32)  # squared until the end: this loop is most of the cost of an image
         second, dx, dy = near.copy(), near.copy(), near.copy()
         index = np.zeros(u.shape, np.int32)
-        for di in (-1, 0, 1):
-            for dj in (-1, 0, 1):
-                i, j = np.clip(i0 + di, 0, rows - 1), np.clip(j0 + dj, 0, cols - 1)
-                flat = i * cols + j
-                ox, oy = u - j - px.ravel()[flat], v - i - py.ravel()[flat]
-                d = np.hypot(ox, oy)
-                closer = d < near
-                second = np.where(closer, near, np.minimum(second, d))
-                near = np.where(closer, d, near)
-                dx, dy = np.where(closer, ox, dx), np.where(closer, oy, dy)
-                index = np.where(closer, flat, index)
+        for flat in (home + (di * cols + dj) for di in (-1, 0, 1) for dj in (-1, 0, 1)):
+            ox, oy = u - px.ravel()[flat], v - py.ravel()[flat]
+            d = ox * ox + oy * oy
+            closer = d < near
+            np.minimum(second, np.maximum(d, near), out=second)
+            for kept, new in ((near, d), (dx, ox), (dy, oy), (index, flat)):
+                np.copyto(kept, new, where=closer)
+        near, second = np.sqrt(near), np.sqrt(second)
         return Cells(near * spacing, second * spacing, dx * spacing, dy * spacing, index, rows * cols)
 
     def blobs(
@@ -144,18 +145,18 @@ class Canvas:
         asymmetric.
         """
         rng = self.rng
-        size = np.sqrt(area * W * H / np.pi)
+        size = sqrt(area * W * H / pi)
         cx, cy = W / 2 + rng.normal(0, 16), H / 2 + rng.normal(0, 11)
         turn = rng.normal(0, 0.6)
-        co, si = np.cos(turn), np.sin(turn)
+        co, si = cos(turn), sin(turn)
         a = (self.x - cx) * co + (self.y - cy) * si
         b = -(self.x - cx) * si + (self.y - cy) * co
         radius, theta = np.hypot(a, b) / size, np.arctan2(b, a)
         total = np.zeros_like(radius)
         for _ in range(lobes):
             part = 1.0 if lobes == 1 else rng.uniform(0.55, 0.85)
-            ox, oy = (0, 0) if lobes == 1 else rng.uniform(-0.55, 0.55, 2) * size
-            rho = np.hypot((a - ox) * np.sqrt(ratio), (b - oy) / np.sqrt(ratio)) / (part * size)
+            ox, oy = (0, 0) if lobes == 1 else (rng.uniform(-0.55, 0.55, 2) * size).tolist()
+            rho = np.hypot((a - ox) * sqrt(ratio), (b - oy) / sqrt(ratio)) / (part * size)
             total = total + np.exp(np.clip(8 * part * (1 - rho), -30, 30))  # smooth union
         inside = np.log(total + 1e-9) / 8 * size
         rough = (

@@ -100,23 +100,24 @@ def bcc(c: Canvas) -> Image.Image:
     t.white += 0.14 * core * np.clip(1 + 0.6 * c.field(20, 90, 2.5), 0, 2.5)  # pearly translucency
     t.dermal += 0.12 * body * np.clip(1 + c.field(25, 110, 2.5), 0, 3)
     place = np.clip(body * soft(c.field(90, 300) + 0.1, 0.2), 0, 1)
-    nests, _, _ = c.blobs(40, (6, 16), 0.7, edge=2.6, rough=0.4, oval=0.8, where=place)
-    small, _, _ = c.blobs(17, (1.5, 3.4), 0.35, edge=1.3, rough=0.4, where=place)
+    nests, _, _ = c.blobs(48, (6, 19), 0.6, edge=5.0, rough=0.6, oval=0.8, where=place)
+    small, _, _ = c.blobs(17, (1.3, 3.4), 0.3, edge=1.6, rough=0.5, where=place)
     uneven = np.clip(1 + 0.25 * c.field(6, 40), 0, 2)
-    t.dermal += (0.70 * blur(nests, 1.5) + 0.5 * small) * uneven
-    t.melanin += (0.45 * blur(nests, 1.2) + 0.6 * small) * uneven
+    t.dermal += (0.75 * blur(nests, 2.5) + 0.35 * small) * uneven
+    t.melanin += (0.40 * blur(nests, 2.0) + 0.5 * small) * uneven
     edge = np.argwhere((np.abs(inside) < 0.15 * size)[::8, ::8]) * 8.0 / SS  # y, x px
     centre = np.argwhere(inside > 0.9 * size).mean(0) / SS
-    for depth in (2.2, 0.9):  # blurred vessels below, sharp ones near the surface
+    for depth in (2.6, 1.1):  # blurred vessels below, sharp ones near the surface
         paths = []
         for y, x in edge[rng.integers(len(edge), size=rng.integers(3, 6))]:
             toward = np.arctan2(centre[0] - y, centre[1] - x) + rng.normal(0, 0.6)
-            paths += c.tree(x, y, toward, rng.uniform(0.5, 1.1) * size, rng.uniform(2.2, 4.2), 0.32)
+            paths += c.tree(x, y, toward, rng.uniform(0.5, 1.1) * size, rng.uniform(1.5, 3.4), 0.24)
         vessel = c.strokes(paths, depth) * soft(inside + 0.12 * size, 0.08 * size)
+        vessel = vessel * soft(c.field(18, 110) + 0.5, 0.4)  # it dives and surfaces
         t.blood += (vessel + 0.5 * blur(vessel, 3.5)) * np.clip(1 + 0.2 * c.field(15, 80), 0.3, 2)
         t.keratin += 0.25 / depth * vessel  # nearer the surface: red, not purple
     if rng.random() < 0.6:  # erosion: orange-red crust
-        off = centre + rng.normal(0, 0.3 * size, 2)
+        off = (centre + rng.normal(0, 0.3 * size, 2)).tolist()
         spot = soft(0.15 * size - np.hypot(c.x - off[1], c.y - off[0]) + 0.07 * size * c.field(12, 70, 2.5), 2)
         t.blood += 0.45 * spot * np.clip(1 + 0.4 * c.field(5, 25), 0, 2)
         t.keratin += 0.8 * spot * np.clip(1 + 0.3 * c.field(4, 20), 0, 2)
@@ -140,7 +141,7 @@ def bkl(c: Canvas) -> Image.Image:
     )
     size = inside.max()
     inside = inside + 1.5 * c.field(16, 40, 2.5)  # moth-eaten edge
-    body = soft(inside, 1.8)
+    body = soft(inside + 1.2 * c.field(5, 20, 2), 2.2 * np.exp(0.6 * c.field(50, 250)))  # stuck on here, flat there
     cloud = np.clip(1 + 0.30 * c.field(40, 220, 2.5) + 0.12 * c.field(6, 30, 1.8), 0.2, 3)
     strength = rng.uniform(0.6, 1.2)
     ridge = c.cells(rng.uniform(20, 32), *c.warp(9, 30, 110)).edge
@@ -168,12 +169,17 @@ def akiec(c: Canvas) -> Image.Image:
     inside, _, _ = c.outline(rng.uniform(0.22, 0.45), rng.uniform(0.7, 0.95), 0.16)
     size = inside.max()
     body = soft(inside, 14)
-    follicle, _, depth = c.blobs(rng.uniform(15, 19), (3.2, 5.6), 0.92, edge=1.5, rough=0.3, oval=0.4)
-    halo = soft(depth + 2.0, 1.3)
+    follicle, _, depth = c.blobs(rng.uniform(15, 20), (3.0, 5.8), 0.9, edge=1.6, rough=0.4, oval=0.4)
+    halo = blur(soft(depth + 2.0, 1.4), 0.5) * soft(c.field(40, 200) + 1.2, 0.4)
     patchy = np.clip(0.85 + 0.35 * c.field(30, 180, 2.5) + 0.12 * c.field(8, 30), 0.05, 2.2)
     fuzzy = np.clip(0.7 + 0.4 * c.field(5, 16, 1.6), 0, 2)  # short wavy vessels between follicles
     t.blood += body * patchy * (0.34 + 0.42 * fuzzy * (1 - halo))
-    t.melanin += body * (0.20 + 0.28 * np.clip(c.field(30, 180, 2.5) + 0.3 * c.field(6, 25), 0, 3)) * (1 - 0.7 * halo)
+    t.melanin += (
+        rng.uniform(0.5, 1.2)
+        * body
+        * (0.20 + 0.28 * np.clip(c.field(30, 180, 2.5) + 0.3 * c.field(6, 25), 0, 3))
+        * (1 - 0.7 * halo)
+    )
     t.white += body * (0.10 * halo + 0.12 * follicle) * np.clip(0.9 + 0.4 * c.field(40, 160), 0, 1.6)
     t.keratin += 0.40 * body * soft(depth - 2.6, 0.8) * np.clip(0.7 + 0.8 * c.field(40, 160), 0, 2)  # plugs
     t.keratin += 0.22 * body * patchy
@@ -182,7 +188,7 @@ def akiec(c: Canvas) -> Image.Image:
     crust = crust * soft(inside - 0.2 * size, 8)
     plate = c.cells(11, *c.warp(5, 8, 40), 1.0).edge  # scale splits into plates
     flake = soft(plate - 1.0 + 0.9 * c.field(5, 20), 0.6) * soft(c.field(6, 26, 2) + 0.3, 0.3)
-    t.white += crust * (0.12 + 0.50 * flake * np.clip(0.8 + 0.35 * c.field(4, 20, 1.5), 0, 2))
+    t.white += crust * (0.12 + 0.42 * blur(flake, 0.5) * np.clip(0.8 + 0.35 * c.field(4, 20, 1.5), 0, 2))
     t.keratin += 0.35 * crust * np.clip(1 + 0.5 * c.field(8, 40), 0, 2)
     t.relief += 0.2 * body * c.field(6, 20) + 0.7 * blur(crust * flake, 0.8)
     return expose(c, t, *tone(rng), rng.choice([0, 0, 2]), rng.choice([0, 0, 1]))
@@ -196,16 +202,19 @@ def df(c: Canvas) -> Image.Image:
     size = inside.max()
     body = soft(inside - 0.15 * size, 0.13 * size)
     star = c.rays(theta, radius, 22, twist=2.5)
-    scar_in = inside - rng.uniform(0.56, 0.68) * size + 0.05 * size * star + 0.09 * size * c.field(15, 90, 2.5)
+    scar_in = inside - rng.uniform(0.6, 0.74) * size + 0.05 * size * star + 0.06 * size * c.field(18, 120, 2.8)
     scar = blur(soft(scar_in, 0.08 * size), 1.5)
     mesh = network(c, rng.uniform(7, 9), rng.uniform(1.2, 1.6), 0.4)
     cloud = np.clip(1 + 0.28 * c.field(25, 150) + 0.10 * c.field(6, 25, 1.5), 0, 3)
-    t.melanin += body * cloud * (0.50 + 0.40 * mesh) * (1 - 0.8 * scar)
-    t.blood += body * (0.22 + 0.10 * c.field(20, 120)) * (1 - 0.4 * scar)
+    rays = np.clip(c.rays(theta, radius, 120, twist=2.0), -2, 2)  # fine fibres, seen where the rim thins out
+    strength, red = rng.uniform(0.65, 1.1), rng.uniform(0.14, 0.30)  # from brown to pink
+    t.melanin += strength * body * cloud * (0.50 + 0.34 * blur(mesh, 0.4) + 0.08 * rays) * (1 - 0.8 * scar)
+    t.blood += body * (red + 0.10 * c.field(20, 120)) * (1 - 0.4 * scar)
+    t.keratin += (0.35 - red) * body
     t.dermal += 0.10 * blur(body, 6)
-    strand = blur(np.exp(-((c.field(9, 28, 1.8) / 0.25) ** 2)), 0.8)  # white fibres across the scar
+    strand = blur(np.exp(-((c.field(9, 34, 2.0) / 0.28) ** 2)), 1.1)  # white fibres across the scar
     spill = soft(scar_in + 0.14 * size, 0.05 * size) * soft(star - 0.6, 0.35)
-    t.white += np.clip(0.26 * scar + 0.22 * scar * strand + 0.14 * spill, 0, 0.7) * np.clip(
+    t.white += np.clip(0.26 * scar + 0.20 * scar * strand + 0.12 * spill, 0, 0.7) * np.clip(
         1 + 0.25 * c.field(12, 60), 0, 2
     )
     t.tint = np.array([0.93, 0.99, 0.99])
@@ -221,16 +230,16 @@ def vasc(c: Canvas) -> Image.Image:
     size = inside.max()
     body = soft(inside, 2.5)
     t.blood += body * np.clip(rng.uniform(0.8, 1.7) + 0.20 * c.field(12, 70, 2.5), 0, 2)
-    blue = rng.choice([0.05, 0.25, 0.6])  # share of thrombosed, blue-black lacunae
+    blue = float(rng.choice([0.05, 0.25, 0.6]))  # share of thrombosed, blue-black lacunae
     filled = np.zeros_like(body)
     for spacing, low, high, share in ((0.44, 0.14, 0.27, 0.9), (0.22, 0.05, 0.12, 0.8)):
         lac, k, depth = c.blobs(
             spacing * size,
             (low * size, high * size),
             share,
-            edge=1.3,
-            rough=0.3,
-            oval=0.6,
+            edge=2.0,
+            rough=0.45,
+            oval=0.4,
             where=soft(inside - 0.5 * low * size, 3),
         )
         lac = lac * (1 - 0.9 * blur(filled, 1.2)) * soft(inside + 2, 2)
@@ -241,7 +250,7 @@ def vasc(c: Canvas) -> Image.Image:
         t.blood += lac * bulge * uneven * (1.1 + 1.5 * full)
         t.dermal += blur(lac * bulge * (0.12 * full + dark), 0.8) * uneven
         filled = np.maximum(filled, lac)
-    t.white += body * (0.05 + 0.17 * blur(1 - filled, 1.0)) * np.clip(0.9 + 0.8 * c.field(20, 90), 0, 2)
+    t.white += body * (0.04 + 0.11 * blur(1 - filled, 2.0)) * np.clip(0.9 + 0.8 * c.field(20, 90), 0, 2)
     t.tint = np.array([0.82, 0.84, 0.94])
     t.blood += 0.20 * soft(inside + 16, 10) * np.clip(1 + 0.5 * c.field(15, 90), 0, 2)
     t.relief += body * (1.2 * blur(filled, 2) + 0.2 * c.field(5, 18)) + 5 * blur(body, 5)
