@@ -66,11 +66,12 @@ class Visitor:
 
     @property
     def tabs(self) -> Locator:
-        return self.page.get_by_role("tab")
+        """Those of the page; a panel may have some of its own."""
+        return self.page.get_by_role("tablist").first.get_by_role("tab")
 
     @property
     def open_panel(self) -> Locator:
-        return self.page.locator("[role=tabpanel]").filter(visible=True)
+        return self.page.locator("[role=tabpanel]").filter(visible=True).first
 
     def bring(self, action: Any) -> Locator:
         """Do what brings an image, wait for what is said of it, and return that."""

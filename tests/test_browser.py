@@ -133,7 +133,6 @@ def colours_without_words(visitor: Visitor) -> list[str]:
         })""",
         {c.code: c.colour for c in CLASSES},
     )
-    assert drawn or visitor.open_panel.count()
     return [f"{code}: {said}" for code, said in drawn if not re.search(rf"\b{code}\b", said)]
 
 
@@ -161,13 +160,17 @@ def test_every_tab_can_be_used_by_everybody(visit, size, scheme):
     assert count >= 4
     for index in range(count):
         panel = visitor.open_tab(index)
-        assert panel.count() == 1 and panel.inner_text().strip()
-        name = visitor.tabs.nth(index).inner_text()
-        wide = visitor.page.evaluate("[document.documentElement.scrollWidth, document.body.scrollWidth]")
-        assert max(wide) <= size[0], f"{name} is wider than the screen"
-        assert images_without_alt(visitor) == [], name
-        assert colours_without_words(visitor) == [], name
-        assert serious_findings(visitor) == [], name
+        assert panel.inner_text().strip()
+        inner = panel.get_by_role("tab")
+        for place in range(max(1, inner.count())):
+            if inner.count():
+                inner.nth(place).click()
+            name = visitor.tabs.nth(index).inner_text(), place
+            wide = visitor.page.evaluate("[document.documentElement.scrollWidth, document.body.scrollWidth]")
+            assert max(wide) <= size[0], f"{name} is wider than the screen"
+            assert images_without_alt(visitor) == [], name
+            assert colours_without_words(visitor) == [], name
+            assert serious_findings(visitor) == [], name
 
 
 def test_bars_of_what_is_not_benign_are_striped(visitor):

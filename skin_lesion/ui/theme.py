@@ -79,6 +79,7 @@ CSS = (
 .gradio-container :focus-visible { outline: 3px solid var(--primary-500) !important; outline-offset: 1px; }
 .tabitem { background: var(--block-background-fill); border: 1px solid var(--border-color-primary) !important;
   border-radius: var(--radius-lg) !important; padding: .8rem 1rem !important; }
+.tabitem .tabitem { border: 0 !important; padding: .3rem 0 !important; }
 .tabitem > .column > .block { border-color: transparent; box-shadow: none; }
 .tabitem .html-container, #head .html-container, #credits .html-container, #examples-intro .html-container {
   padding: 0 !important; }
@@ -100,11 +101,12 @@ footer .divider:last-child { display: none; }
   grid-template-columns: repeat(4, minmax(0, 1fr)) !important; height: auto !important;
   grid-auto-rows: auto !important; align-content: start; }
 #credits { overflow-wrap: anywhere; }
+#examples .grid-container { grid-template-columns: repeat(5, minmax(0, 1fr)) !important; }
 #examples .thumbnail-lg { width: 100% !important; height: auto !important; aspect-ratio: 1; }
 #cam-all .thumbnail-lg { width: 100% !important; height: auto !important; }
 #cam-measured table { display: block; overflow-x: auto; max-width: 100%; border: 0 !important; }
 #cam-measured td, #cam-measured th { padding: .2rem .5rem; font-size: .88rem; white-space: nowrap; }
-.answer a, .classes a { color: inherit; text-decoration: underline; }
+.answer a, .classes a { color: inherit; text-decoration: underline; padding: 0; }
 #head h1 { display: flex; align-items: center; gap: .55rem; margin: 0; font-size: 1.3rem; line-height: 1.25; }
 #head h1::before { content: ""; flex: none; width: .78em; height: .78em; border-radius: 50%;
   border: .16em solid var(--color-accent); background: radial-gradient(var(--color-accent) 32%, transparent 38%); }
@@ -209,6 +211,7 @@ svg .cross { stroke: var(--cross); stroke-width: 1.4; }
   .tabitem { padding-inline: .7rem !important; }
   .notice { font-size: .85rem; }
   #examples .grid-wrap { max-height: 17rem; }  /* the answer stands below it */
+  #examples .caption-label { font-size: .7rem; }
   #cam-all .grid-container { grid-template-columns: repeat(2, minmax(0, 1fr)) !important; }
 }
 @media (min-width: 900px) {
