@@ -62,22 +62,24 @@ def test_a_turned_and_compressed_copy_is_found_and_named(evaluated, dataset, tmp
     rows = rows_of(tmp_path)
     assert rows["copy.jpg"]["by_pixels"] == training[5].image_id and not nearest.passes(rows["copy.jpg"])
     assert nearest.passes(rows["own.png"])
+    assert float(rows["copy.jpg"]["copies_caught"]) == 1  # the images are noise, as unlike as can be
     assert "copy.jpg" in capsys.readouterr().out.split("TOO NEAR")[0]
 
 
-def test_typical_is_the_median_distance_to_another_lesion():
-    """Worked out by hand: unit vectors at 0, 1, 30 and 90 degrees, the first two of one lesion."""
+def test_what_is_usual_leaves_out_the_same_lesion():
+    """Worked out by hand: unit vectors at 0, 1, 30 and 90 degrees; the first two of one lesion, one a turn."""
     degrees = np.radians([0, 1, 30, 90])
     features = np.stack([np.cos(degrees), np.sin(degrees)], 1).astype(np.float32)
     small = np.random.default_rng(0).normal(size=(4, nearest.SIDE, nearest.SIDE, 3)).astype(np.float32)
-    small[3] = np.rot90(small[0])
+    small[1] = np.rot90(small[0])
     thumbnails = np.stack([(s / np.linalg.norm(s)).ravel() for s in small])
     known = nearest.Reference(list("abcd"), np.array(["x", "x", "y", "z"]), features, thumbnails)
-    distance, correlation = nearest.typical(known)
+    distance, limit = nearest.usual(known)
     # nearest other lesion: 30, 29, 29 and 60 degrees away
     assert distance == pytest.approx(1 - np.mean([np.cos(np.radians(30)), np.cos(np.radians(29))]), abs=1e-6)
-    # a and d are turns of each other; b and c are noise
-    assert 0.4 < correlation < 0.6
+    assert limit < 0.2  # of noise
+    other = nearest.Reference(known.images, np.array(["x", "w", "y", "z"]), features, thumbnails)
+    assert nearest.usual(other)[1] == pytest.approx(1, abs=1e-6)
 
 
 def test_a_folder_without_examples_is_a_message(tmp_path, dataset, capsys):

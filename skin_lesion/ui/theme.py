@@ -211,7 +211,7 @@ svg .cross { stroke: var(--cross); stroke-width: 1.4; }
   .tabitem { padding-inline: .7rem !important; }
   .notice { font-size: .85rem; }
   #examples .grid-wrap { max-height: 17rem; }  /* the answer stands below it */
-  #examples .caption-label { font-size: .7rem; }
+  #examples .caption-label { padding-inline: .15rem; font-size: .65rem; line-height: 1.2; white-space: normal; }
   #cam-all .grid-container { grid-template-columns: repeat(2, minmax(0, 1fr)) !important; }
 }
 @media (min-width: 900px) {
