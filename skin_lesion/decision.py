@@ -1,6 +1,7 @@
 """Thresholds that turn probabilities into words, as train.calibrate found them on the validation part."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -34,6 +35,8 @@ class Decision:
     farthest: float  # distance to the training images up to which an image counts as dermatoscopic
     mean: torch.Tensor = field(repr=False)  # (224,) of the training images' statistics
     whitening: torch.Tensor = field(repr=False)  # (224, 224): maps deviations from it to unit covariance
+    probe: torch.Tensor | None = field(default=None, repr=False)  # (225,): weights of `rim`'s features, and a bias
+    most_covered: float | None = None  # share of a side up to which a lesion counts as whole; None: no probe
 
     def prediction_set(self, probabilities: dict[str, float], level: float = 0.90) -> tuple[str, ...]:
         """The classes among which the true one is, in at least `level` of the cases of every class.
@@ -66,6 +69,25 @@ class Decision:
         deviation = self.whitening @ (measured - self.mean)
         return float(deviation.square().mean().sqrt())
 
+    def covered(self, middle: torch.Tensor) -> float | None:
+        """How much of one side of the image the lesion covers, of the side it covers most, as a share.
+
+        Mean probability of the outermost cells of the trunk's middle, by a linear probe (Alain & Bengio 2016,
+        arXiv:1610.01644). The tube of the dermatoscope, dark as it is, is no lesion in the masks and none here.
+        None where there were no masks to learn it from.
+
+        Args:
+            middle: (1, C, h, w), Prediction.middle.
+        """
+        if self.probe is None:
+            return None
+        return largest_side((rim(middle) @ self.probe[:-1] + self.probe[-1]).sigmoid(), middle.shape[-2:])
+
+    def cut_off(self, middle: torch.Tensor) -> bool:
+        """Whether the lesion seems to be cut off by the edge of the image. middle: as for `covered`."""
+        covered = self.covered(middle)
+        return covered is not None and self.most_covered is not None and covered > self.most_covered
+
     @classmethod
     def from_json(cls, value: dict[str, Any], tensors: dict[str, torch.Tensor]) -> "Decision":
         """Raises AttributeError, KeyError, TypeError or ValueError where the values are not train.calibrate's."""
@@ -76,10 +98,32 @@ class Decision:
             raise ValueError("mean or whitening is not finite")
         sets = {float(level): {code: float(least[code]) for code in CODES} for level, least in value["sets"].items()}
         points = {name: tuple(OperatingPoint(**point) for point in value["operating_points"][name]) for name in SCORES}
-        return cls(sets, points, float(value["ood"]["farthest"]), mean, whitening)
+        known = cls(sets, points, float(value["ood"]["farthest"]), mean, whitening)
+        if "cut_off" not in value:  # calibrated without masks, or before there was this
+            return known
+        probe = tensors["probe"]
+        if probe.shape != (len(mean) + 1,) or not torch.isfinite(probe).all():
+            raise ValueError(f"probe {tuple(probe.shape)} does not fit mean {tuple(mean.shape)}, or is not finite")
+        return replace(known, probe=probe, most_covered=float(value["cut_off"]["most_covered"]))
 
 
 def statistics(middle: torch.Tensor) -> torch.Tensor:
     """(1, C, h, w) -> (2 C,): each channel's mean and standard deviation, texture rather than place."""
     flat = middle[0].flatten(1)  # (C, h w)
     return torch.cat([flat.mean(1), flat.std(1, correction=0)])
+
+
+def rim(middle: torch.Tensor) -> torch.Tensor:
+    """(1, C, h, w) -> (2 w + 2 h, 2 C): the outermost cells' channels, and beside each the means over all cells.
+
+    The upper row, the lower one, the left column, the right one; a corner is in two of them.
+    """
+    cells = middle[0].permute(1, 2, 0)  # (h, w, C)
+    outermost = torch.cat([cells[0], cells[-1], cells[:, 0], cells[:, -1]])
+    return torch.cat([outermost, cells.mean((0, 1)).expand_as(outermost)], dim=1)
+
+
+def largest_side(values: torch.Tensor, size: Sequence[int]) -> float:
+    """The largest of the four sides' means. values: (2 w + 2 h,), in the order of `rim`. size: (h, w)."""
+    h, w = size
+    return max(float(side.mean()) for side in values.split([w, w, h, h]))

@@ -109,5 +109,6 @@ class Classifier:
             features, (middle,) = self.model.forward_intermediates(x, indices=[MIDDLE])
             logits = self.model.forward_head(features)[0]  # (7,)
         probabilities = dict(zip(CODES, logits.softmax(0).tolist(), strict=True))
-        about = self.source, self.revision, hints(opened), self.decision
+        cut_off = self.decision is not None and self.decision.cut_off(middle)
+        about = self.source, self.revision, hints(opened, cut_off), self.decision
         return Prediction(probabilities, logits, features, middle, *about)

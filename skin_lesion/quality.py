@@ -1,14 +1,21 @@
-"""What about a photograph makes its answer less worth: hints on quality, as codes with a sentence each."""
+"""What about a photograph makes its answer less worth: hints on quality, as codes with a sentence each.
+
+Their limits were set on HAM10000's training images and on degraded copies of them (results/LOG.md).
+"""
+
+from functools import cache
 
 import numpy as np
-from PIL import Image, ImageFilter
+from PIL import Image
 
-SMALL = 200  # px of the shorter side: below, the model sees less than it was trained on
-SIDE = 224  # px, the square at which the rest is measured: the model sees no more, whatever the file holds
-DARK = 60  # mean grey, 0 to 255
-BRIGHT = 250  # grey from which a pixel is taken for burnt out
-OVEREXPOSED = 0.15  # share of such pixels
-BLURRED = 3.0  # mean absolute difference to a copy blurred by one pixel
+SMALL = 192  # px of the shorter side: the bundled model's input; what is smaller, it sees enlarged
+SIDE = 224  # px, the square at which the rest is measured, so that the file's resolution does not matter
+DARK = 100  # grey, 0 to 255, that the brightest tenth is to reach, which is skin: neither lesion nor tube
+BRIGHT = 245  # grey from which a pixel is taken for burnt out
+OVEREXPOSED = 0.05  # share of such pixels
+BLURRED = 0.36  # sharpness
+FINE, COARSE = 1.0, 2.8  # px, standard deviations of the blurs that sharpness compares
+UPPER = 90  # percentile of what sharpness compares: the edges, not the smooth skin between them
 
 HINTS = {
     "small": "The image is small: details that the model looks for are missing.",
@@ -19,15 +26,46 @@ HINTS = {
 }
 
 
-def hints(image: Image.Image) -> tuple[str, ...]:
-    """Codes of HINTS that hold for an RGB image, in their order."""
-    grey = image.resize((SIDE, SIDE), Image.Resampling.BILINEAR).convert("L")
-    values = np.asarray(grey, np.float32)
-    soft = np.asarray(grey.filter(ImageFilter.GaussianBlur(1)), np.float32)
+def hints(image: Image.Image, cut_off: bool = False) -> tuple[str, ...]:
+    """Codes of HINTS that hold for an RGB image, in their order. cut_off: by the model, Decision.cut_off."""
+    grey = _grey(image)
     found = {
         "small": min(image.size) < SMALL,
-        "dark": values.mean() < DARK,
-        "overexposed": (values >= BRIGHT).mean() > OVEREXPOSED,
-        "blurred": np.abs(values - soft).mean() < BLURRED,
+        "dark": np.percentile(grey, 90) < DARK,
+        "overexposed": (grey >= BRIGHT).mean() > OVEREXPOSED,
+        "blurred": sharpness(image) < BLURRED,
+        "cut_off": cut_off,
     }
-    return tuple(code for code in HINTS if found.get(code))
+    return tuple(code for code in HINTS if found[code])
+
+
+def sharpness(image: Image.Image) -> float:
+    """How much of the strength of an image's edges is in their finest detail; 0 if it has none.
+
+    Of two images of one scene the blurred one has less, but a soft lesion has weak edges at every scale and so no
+    less than a harsh one. In logarithms, so that the light does not matter either.
+    """
+    light = 60 * np.log(_grey(image) + 8)  # 8: noise in black is no edge
+    fine = np.abs(light - _blurred(light, FINE))
+    slope = np.hypot(*np.gradient(_blurred(light, COARSE)))
+    return float(np.percentile(fine, UPPER) / (np.percentile(slope, UPPER) + 0.3))  # 0.3: a flat image has no edges
+
+
+def _grey(image: Image.Image) -> np.ndarray:
+    """(SIDE, SIDE) float, 0 to 255."""
+    # where it reduces, Hamming keeps as much as a mean over areas does; where it enlarges, it makes steps
+    way = Image.Resampling.HAMMING if min(image.size) >= SIDE else Image.Resampling.BICUBIC
+    return np.asarray(image.resize((SIDE, SIDE), way), np.float64) @ (0.299, 0.587, 0.114)
+
+
+def _blurred(values: np.ndarray, sigma: float) -> np.ndarray:
+    matrix = _gaussian(sigma)
+    return matrix @ values @ matrix.T
+
+
+@cache
+def _gaussian(sigma: float) -> np.ndarray:
+    """(SIDE, SIDE) matrix that blurs a column; at the ends its weights are scaled to 1."""
+    at = np.arange(SIDE)
+    weights = np.exp(-((at[:, None] - at) ** 2) / (2 * sigma**2))
+    return weights / weights.sum(1, keepdims=True)

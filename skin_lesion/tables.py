@@ -94,11 +94,43 @@ def foreign_table(test: dict[str, Any]) -> str:
     lead = (
         f"Share of the held-out dermatoscopic images that are taken for such: {kept}. Share of "
         f"{foreign['images']} other pictures ({test['foreign_source']}) that are noticed: "
-        f"{number(foreign['caught'])}; AUROC of the distance: {number(foreign['auroc'])}. How it is measured was "
-        "chosen with pictures of these kinds at hand; others, and above all ordinary photographs of skin, of which "
-        "there were none, may be harder to notice."
+        f"{number(foreign['caught'])}; AUROC of the distance: {number(foreign['auroc'])}."
     )
+    if test["foreign_source"] == "built in":
+        lead += (
+            " Photographs count whole and in quarters. How the distance is measured was chosen with many of these at "
+            "hand; others may be harder to notice, and above all photographs of skin that were taken to show a "
+            "lesion: none was at hand, only the skin of two portraits and drawings."
+        )
     return f"{lead}\n\n" + "\n".join(lines)
+
+
+def quality_table(test: dict[str, Any]) -> str:
+    """How often each hint on quality is given to held-out images as they are, and to degraded copies."""
+    found = test["quality"]
+    caught: dict[str, list[str]] = {hint: [] for hint in found["flagged"]}
+    for name, row in found["caught"].items():
+        caught[row["hint"]].append(f"{name}: {with_interval(row['share'])}")
+    lines = [
+        "| hint | share of the held-out images that get it | share of degraded copies that get it |",
+        "|---|---|---|",
+    ]
+    lines += [
+        f"| {hint.replace('_', ' ')} | {with_interval(share)} | {'; '.join(caught[hint])} |"
+        for hint, share in found["flagged"].items()
+    ]
+    text = (
+        "What may make an answer worth less. The limits were set on training and validation images. Held-out images "
+        f"are taken for good ones here, which not all of them are; {found['degraded']} of them were degraded."
+    )
+    if "cut_off" in found:
+        cut = found["cut_off"]
+        shares = [with_interval(cut[name]) if cut[name] else "–" for name in ("sensitivity", "specificity")]
+        text += (
+            f" By the official masks {cut['images']} held-out lesions are cut off, as they cover {cut['from']:.0%} of "
+            f"a side of the image or more: sensitivity {shares[0]}, specificity {shares[1]}."
+        )
+    return f"{text}\n\n" + "\n".join(lines)
 
 
 def altered_table(test: dict[str, Any]) -> str:

@@ -99,7 +99,9 @@ def test_another_split_is_refused(folder, dataset):
 
 def test_built_in_foreign_pictures_are_of_many_kinds():
     kinds = [kind for kind, image in foreign_images() if min(image.size) >= 32]
-    assert len(kinds) > 100 and len(set(kinds)) == 7
+    assert len(kinds) > 200 and len(set(kinds)) == 14
+    assert min(image.width for kind, image in foreign_images() if kind == "skin with a mole, drawn") == 600
+    assert {"face", "skin of a face", "photograph", "text"} < set(kinds)
 
 
 def test_foreign_pictures_of_a_folder_bear_its_names(tmp_path, image):

@@ -24,7 +24,13 @@ from train.split import merge_lesions, split
 
 BASIC = {"config.json", "model.safetensors", "metrics.json", "test_predictions.csv", "README.md"}
 FIGURES = {f"figures/{name}" for name in CAPTIONS}
-ADDED = {"decision.json", "ood.safetensors", "foreign_distances.csv", "altered_answers.csv"} | FIGURES
+ADDED = {
+    "decision.json",
+    "ood.safetensors",
+    "foreign_distances.csv",
+    "altered_answers.csv",
+    "quality_hints.csv",
+} | FIGURES
 
 
 def test_a_push_is_one_commit_of_the_model_and_nothing_else(hub, published, evaluated, transport):

@@ -9,6 +9,7 @@
 2. decision.json: for every class the probability from which it belongs into a prediction set
    (conformal, 90 and 95 %), operating points for melanoma and malignancy, and the distance
    beyond which an image looks unlike the training images, with ood.safetensors to measure it by.
+   Where the data come with the lesions' masks, also what tells a lesion that the image's edge cuts off.
 
 Figures of the uncalibrated weights are dropped: run train.evaluate next. Two to four minutes on a CPU.
 """
@@ -27,6 +28,7 @@ from scipy.special import log_softmax, softmax
 
 from skin_lesion.classes import CODES
 from skin_lesion.decision import LEVELS, SCORES, Decision, statistics
+from skin_lesion.images import open_image
 from skin_lesion.model import (
     DECISION,
     METRICS,
@@ -38,8 +40,9 @@ from skin_lesion.model import (
     read_metrics,
     weights_digest,
 )
+from skin_lesion.predict import Classifier
 from train.card import write_card
-from train.data import DataError, add_data_argument, given_path, read_ham10000
+from train.data import DataError, Record, add_data_argument, given_path, open_mask, read_ham10000
 from train.decisions import KEPT, familiarity, farthest, operating_points, set_thresholds
 from train.evaluate import part_of_training_split
 from train.files import whole
@@ -47,6 +50,7 @@ from train.folder import calibration_of, drop_figures, write_json
 from train.metrics import ece
 from train.options import number
 from train.predictions import predict_all
+from train.rim import EVERY, Sample, add_cut_off, sample, through_lesion
 
 LIMITS = (0.05, 20.0)  # of the temperature
 
@@ -75,6 +79,15 @@ def fold(folder: Path, t: float, shift: np.ndarray, record: Callable[[str], None
         record(file_digest(partial))
 
 
+def rim_samples(classifier: Classifier, record: Record, middle: torch.Tensor, data: Path, across: bool) -> list[Sample]:
+    """Of an image, whose middle is given, and of its copy cropped through the lesion; none without a mask."""
+    mask = open_mask(record, data)
+    if mask is None:
+        return []
+    picture, of_mask = through_lesion(open_image(record.path), mask, across)
+    return [sample(middle, mask), sample(classifier.predict(picture).middle, of_mask)]
+
+
 def calibrate(folder: Path, data: Path, prior: float = 0.0) -> dict:
     """Fold prior and temperature into the folder, write its decision.json and ood.safetensors.
 
@@ -88,7 +101,7 @@ def calibrate(folder: Path, data: Path, prior: float = 0.0) -> dict:
     records = read_ham10000(data)
     validation = part_of_training_split(records, metrics, folder, "val")
     labels = np.array([record.label for record in validation])
-    answers = [(p.logits, statistics(p.middle)) for p in predict_all(classifier, validation, "validation part")]
+    answers = [(p.logits, p.middle) for p in predict_all(classifier, validation, "validation part")]
     training = part_of_training_split(records, metrics, folder, "train")
     share = np.bincount([record.label for record in training], minlength=len(CODES)).clip(1) / len(training)
     earlier = calibration_of(metrics, weights_digest(folder)) or {"temperature": 1.0, "prior": 0.0}
@@ -105,9 +118,13 @@ def calibrate(folder: Path, data: Path, prior: float = 0.0) -> dict:
     if abs(t - 1) < 1e-3 and not shift.any():
         t = 1.0  # calibrated before: the weights stay as they are, byte for byte
     probabilities = softmax(logits / t, axis=1)
-    reference = familiarity(
-        np.stack([statistics(p.middle).numpy() for p in predict_all(classifier, training, "training part")])
-    )
+    known: list[np.ndarray] = []
+    samples: list[Sample] = []
+    for i, p in enumerate(predict_all(classifier, training, "training part")):
+        known.append(statistics(p.middle).numpy())
+        if i % EVERY == 0:
+            samples += rim_samples(classifier, training[i], p.middle, data, across=i // EVERY % 2 == 1)
+    reference = familiarity(np.stack(known))
     decision = {
         "part": "val",
         "split": metrics["split"]["fingerprint"],
@@ -116,8 +133,10 @@ def calibrate(folder: Path, data: Path, prior: float = 0.0) -> dict:
         "operating_points": {name: operating_points(labels, probabilities, name) for name in SCORES},
         "ood": {"kept": KEPT, "farthest": math.inf},
     }
+    middles = [middle for _, middle in answers]
     measure = Decision.from_json(decision, reference)
-    decision["ood"]["farthest"] = farthest(np.array([measure.distance(measured) for _, measured in answers]))
+    decision["ood"]["farthest"] = farthest(np.array([measure.distance(statistics(middle)) for middle in middles]))
+    add_cut_off(decision, reference, samples, middles, [open_mask(r, data) for r in validation])
 
     for stale in ("test", "external", "explanations", "weights"):
         metrics.pop(stale, None)

@@ -27,6 +27,7 @@ from skin_lesion.tables import (
     headline_table,
     number,
     operating_table,
+    quality_table,
     set_table,
     subgroup_table,
     with_interval,
@@ -199,6 +200,8 @@ def _held_out(test: dict[str, Any]) -> Iterator[str]:
         yield set_table(test["decision"])
         yield operating_table(test["decision"])
         yield foreign_table(test)
+    if "quality" in test:
+        yield f"## Hints on quality\n\n{quality_table(test)}"
     if "altered" in test:
         yield "## Altered copies\n\nA lesion stays the same in them, and so should the answer."
         yield altered_table(test)

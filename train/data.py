@@ -15,6 +15,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import Image
+
 from skin_lesion.classes import BY_CODE, CODES
 
 COLUMNS = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization")
@@ -113,6 +115,15 @@ def read_ham10000(folder: str | os.PathLike) -> list[Record]:
         )
     records = [_record(row, paths[row["image_id"]]) for row in rows]
     return sorted(records, key=lambda record: record.image_id)
+
+
+def open_mask(record: Record, data: Path) -> Image.Image | None:
+    """A lesion's mask in grey, 255 on the lesion; None where the data have none."""
+    path = data / MASKS / f"{record.image_id}_segmentation.png"
+    if not path.is_file():
+        return None
+    with Image.open(path) as mask:
+        return mask.convert("L")
 
 
 def _check_rows(table: Path, rows: list[dict[str, str]]) -> None:

@@ -15,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 from skin_lesion.classes import CODES
 from skin_lesion.decision import SCORES, SENSITIVITIES, Decision
 from skin_lesion.model import ModelError
-from train.metrics import Metric, estimate
+from train.metrics import Metric, estimate, mean
 
 KEPT = 0.98  # share of the validation images that count as dermatoscopic; the held-out ones shall be at least 0.95
 DIGITS = 6  # of a threshold; test_predictions.csv has as many
@@ -98,11 +98,11 @@ def achieved(
         member = np.array([[code in row for code in CODES] for row in rows])  # (N, 7)
         covered, size = member[np.arange(len(labels)), labels], member.sum(1)
         sets[f"{level:.2f}"] = {
-            "coverage": _mean(covered, lesions),
-            "size": _mean(size, lesions),
-            "alone": _mean(size == 1, lesions),
+            "coverage": mean(covered, lesions),
+            "size": mean(size, lesions),
+            "alone": mean(size == 1, lesions),
             "coverage_per_class": {
-                code: _mean(covered[labels == i], lesions[labels == i]) if (labels == i).any() else None
+                code: mean(covered[labels == i], lesions[labels == i]) if (labels == i).any() else None
                 for i, code in enumerate(CODES)
             },
         }
@@ -116,7 +116,7 @@ def achieved(
             }
             for point in decision.points[name]
         ]
-    return {"sets": sets, "operating_points": points, "kept": _mean(distances <= decision.farthest, lesions)}
+    return {"sets": sets, "operating_points": points, "kept": mean(distances <= decision.farthest, lesions)}
 
 
 def foreign_caught(decision: Decision, own: np.ndarray, foreign: np.ndarray, kinds: np.ndarray) -> dict[str, Any]:
@@ -153,11 +153,6 @@ def _at(name: str, threshold: float) -> dict[str, Metric]:
         "achieved_sensitivity": share(True, lambda score: score >= threshold),
         "achieved_specificity": share(False, lambda score: score < threshold),
     }
-
-
-def _mean(values: np.ndarray, lesions: np.ndarray) -> dict[str, float | None]:
-    """Mean of one value an image, with its interval."""
-    return estimate({"mean": lambda _, v: float(v.mean())}, values, values, lesions)["mean"]
 
 
 def _floor(value: float) -> float:

@@ -3,7 +3,7 @@
     python -m train.evaluate skin_lesion/weights --data HAM10000
 
 Writes into the folder: metrics.json (section "test"), test_predictions.csv (one row an image),
-altered_answers.csv and foreign_distances.csv, from which every figure can be computed again,
+altered_answers.csv, quality_hints.csv and foreign_distances.csv, from which every figure can be computed again,
 figures/ and README.md, the model card. Takes a few minutes on a CPU. Refuses a folder that was
 trained on another split: its figures would not be held out.
 """
@@ -27,9 +27,10 @@ from train.card import write_card
 from train.curves import curves, reliability
 from train.data import DataError, Record, add_data_argument, given_path, read_ham10000
 from train.decisions import achieved, foreign_caught
+from train.degraded import hints_found, write_hints
 from train.figures import write_figures
 from train.files import whole
-from train.folder import ALTERED, FIGURES, FOREIGN, PREDICTIONS, calibration_of, write_json
+from train.folder import ALTERED, FIGURES, FOREIGN, PREDICTIONS, QUALITY, calibration_of, write_json
 from train.foreign import foreign_images
 from train.metrics import ece, summarise
 from train.predictions import Predictions, image_size, read_predictions, write_predictions
@@ -100,6 +101,9 @@ def held_out_section(folder: Path, decision: Decision | None, metrics: dict[str,
     found = read_predictions(folder / PREDICTIONS)
     section = figures_of(found, decision, calibration_of(metrics, weights_digest(folder)))
     section["altered"] = answers_stay(folder / ALTERED, found.labels, found.probabilities, found.lesions)
+    section["quality"] = hints_found(
+        folder / QUALITY, found.lesions, decision is not None and decision.probe is not None
+    )
     if decision:
         kinds, far = read_foreign(folder / FOREIGN)
         section["foreign"] = foreign_caught(decision, found.distances, far, kinds)
@@ -118,6 +122,7 @@ def evaluate(folder: Path, data: Path, foreign: Path | None = None) -> dict[str,
         write_foreign(folder / FOREIGN, classifier, foreign)
     write_predictions(folder / PREDICTIONS, classifier, test, merge_lesions(records), "test part")
     write_altered(folder / ALTERED, classifier, test)
+    write_hints(folder / QUALITY, classifier, test, data)
     section = held_out_section(folder, classifier.decision, metrics) | {"image_size": image_size(test)}
     section["foreign_source"] = foreign.name if foreign else "built in"
     metrics |= {"weights": weights_digest(folder), "test": section}

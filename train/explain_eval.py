@@ -46,7 +46,7 @@ from skin_lesion.images import open_image
 from skin_lesion.model import ModelError, load, read_metrics, weights_digest
 from skin_lesion.predict import Classifier, Prediction
 from train.card import write_card
-from train.data import DATAVERSE, MASKS, DataError, Record, add_data_argument, read_ham10000
+from train.data import DATAVERSE, MASKS, DataError, Record, add_data_argument, open_mask, read_ham10000
 from train.evaluate import part_of_training_split
 from train.faithfulness import Map, against_mask, baseline_maps, captums, curves, overlap
 from train.files import whole
@@ -83,11 +83,10 @@ def map_of(classifier: Classifier, prediction: Prediction, method: str, image: I
 
 def mask_of(record: Record, data: Path, side: int) -> np.ndarray:
     """(side, side) bool. Raises DataError where the lesion has none."""
-    path = data / MASKS / f"{record.image_id}_segmentation.png"
-    if not path.is_file():
-        raise DataError(f"There is no {path}. Unpack {MASKS}.zip there, from {DATAVERSE}.")
-    with Image.open(path) as mask:
-        return np.asarray(mask.convert("L").resize((side, side), Image.Resampling.NEAREST)) > 127
+    mask = open_mask(record, data)
+    if mask is None:
+        raise DataError(f"There is no mask of {record.image_id} in {data / MASKS}: unpack {MASKS}.zip, {DATAVERSE}.")
+    return np.asarray(mask.resize((side, side), Image.Resampling.NEAREST)) > 127
 
 
 def redrawn(model: Any, images: torch.Tensor | None = None) -> Any:

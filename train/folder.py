@@ -17,6 +17,7 @@ from train.files import whole
 PREDICTIONS = "test_predictions.csv"  # one row a held-out image
 FOREIGN = "foreign_distances.csv"  # one row a picture that is no dermatoscopic image
 ALTERED = "altered_answers.csv"  # one row a held-out image: the answers to altered copies
+QUALITY = "quality_hints.csv"  # one row a held-out image: the hints on it and on degraded copies
 EXPLANATIONS = "explanation_scores.csv"  # by train.explain_eval: one row a held-out image and map
 FIGURES = "figures"
 EXTERNAL = "external_*.csv"  # by train.external: one row an image
@@ -72,7 +73,7 @@ def calibration_of(metrics: dict[str, Any], digest: str) -> dict[str, Any] | Non
 
 def drop_figures(folder: Path) -> None:
     """Remove thresholds and figures: they must never stand beside weights they are not of."""
-    for name in (DECISION, OOD, PREDICTIONS, FOREIGN, ALTERED, EXPLANATIONS):
+    for name in (DECISION, OOD, PREDICTIONS, FOREIGN, ALTERED, QUALITY, EXPLANATIONS):
         (folder / name).unlink(missing_ok=True)
     for path in folder.glob(EXTERNAL):
         path.unlink()

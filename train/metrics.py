@@ -189,6 +189,11 @@ def _draws(count: int, replicates: int) -> Iterator[np.ndarray]:
         yield np.bincount(rng.integers(count, size=count), minlength=count)
 
 
+def mean(values: np.ndarray, lesions: np.ndarray) -> dict[str, float | None]:
+    """Mean of one value an image, with its interval."""
+    return estimate({"mean": lambda _, v: float(v.mean())}, values, values, lesions)["mean"]
+
+
 def _precision_recall_f1(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, ...]:
     return precision_recall_fscore_support(labels, probabilities.argmax(1), labels=range(len(CODES)), zero_division=0)[
         :3
