@@ -28,7 +28,8 @@ METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others can take any amou
 # zipfile raises any of these on damaged or forged archives
 DAMAGE = (*images.DAMAGE, OSError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
-Named = tuple[str, str | os.PathLike]  # as the person who chose the file knows it, and where it lies
+# as the person who chose the file knows it, and where it lies or why it could not be had
+Named = tuple[str, str | os.PathLike | ImageError]
 Read = Callable[[], Path | bytes]  # what to open; raises ImageError where there is nothing
 ENGLISH = translator("en")
 
@@ -73,6 +74,9 @@ def _walk(files: Sequence[Named]) -> Iterator[tuple[str, Read, int]]:
                 "Not looked at: the limit is {limit} files at once; give the rest in another go.", limit=MAX_IMAGES
             )
             yield name, partial(_raise, beyond), 1
+        elif isinstance(path, ImageError):
+            left -= 1
+            yield name, partial(_raise, path), 0
         elif not name.lower().endswith(".zip"):
             left -= 1
             yield name, partial(Path, path), 0

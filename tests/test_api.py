@@ -292,7 +292,7 @@ def test_tools_answer_with_json_and_pictures(server, client, image, here):
         server,
         ("predict", given),
         ("explain", given | {"target": "mel", "opacity": 0.5, "method": "finer"}),
-        ("batch", {"files": [data_uri(image), data_uri(image)]}),
+        ("batch", {"files": [data_uri(image), "http://127.0.0.1/inner.png", data_uri(image)]}),
         ("classes", {}),
         ("model", {}),
     )
@@ -302,7 +302,8 @@ def test_tools_answer_with_json_and_pictures(server, client, image, here):
     assert picture.mimeType == "image/png" and Image.open(io.BytesIO(base64.b64decode(picture.data))).width == 120
     assert json.loads(answer.text) == client.predict(sent, "mel", 0.5, "finer", api_name="/explain")[1]
     rows = json.loads(batch.content[0].text)
-    assert [row["prediction"] for row in rows] == [json.loads(predict.content[0].text)["prediction"]] * 2
+    assert rows[1]["image"] == "inner.png" and "cannot be fetched" in rows[1]["error"]  # and the others go on
+    assert [rows[i]["prediction"] for i in (0, 2)] == [json.loads(predict.content[0].text)["prediction"]] * 2
     assert json.loads(classes.content[0].text) == client.predict(api_name="/classes")
     assert json.loads(model.content[0].text) == client.predict(api_name="/model")
 
@@ -327,13 +328,15 @@ def test_a_file_uploaded_to_the_app_is_taken_by_its_address_and_no_other_file(se
     """As `gradio upload-mcp` gives it to an assistant, which must work at 127.0.0.1 too."""
     with open("lesion.jpg", "rb") as file:
         (path,) = httpx.post(f"{server}gradio_api/upload", files={"files": file}).json()
-    _, answer, other, absent = ask(
+    _, answer, batch, other, absent = ask(
         server,
         ("predict", {"image": f"{server}gradio_api/file={path}"}),
+        ("batch", {"files": [f"{server}gradio_api/file={path}", f"{server}gradio_api/file={path}x"]}),
         ("predict", {"image": f"{server}gradio_api/file={ROOT / 'examples' / 'mel_synthetic.jpg'}"}),
         ("predict", {"image": f"{server}gradio_api/file={path}x"}),
     )
     assert json.loads(answer.content[0].text) == client.predict(handle_file("lesion.jpg"), api_name="/predict")
+    assert ["prediction" in row for row in json.loads(batch.content[0].text)] == [True, False]
     for refused in (other, absent):
         assert refused.isError and "The uploaded image is not there" in refused.content[0].text
 

@@ -15,7 +15,7 @@ import skin_lesion
 from skin_lesion import batch
 from skin_lesion.batch import classify, count
 from skin_lesion.classes import CODES
-from skin_lesion.images import MAX_BYTES
+from skin_lesion.images import MAX_BYTES, ImageError
 from skin_lesion.language import Translator, translator
 from skin_lesion.quality import HINTS
 from skin_lesion.rows import COLUMNS, Filter, csv_line, csv_text, json_text, ordered
@@ -63,6 +63,13 @@ def test_each_row_is_what_predict_gives_and_a_bad_file_stops_nothing(classifier,
     assert list(errors) == ["bad.jpg", "absent.png", "photos.ZIP/cut.png"]
     assert "not an image" in errors["bad.jpg"] and "not there" in errors["absent.png"]
     assert "damaged or incomplete" in errors["photos.ZIP/cut.png"]
+
+
+def test_a_file_that_could_not_be_had_is_a_row_too(classifier, png, tmp_path):
+    (tmp_path / "a.png").write_bytes(png)
+    files = [("far.png", ImageError("It cannot be fetched.")), ("a.png", tmp_path / "a.png")]
+    bad, good = classify(classifier, files)
+    assert bad == {"image": "far.png", "error": "It cannot be fetched."} and "prediction" in good and count(files) == 2
 
 
 def test_an_image_is_read_when_its_row_is_asked_for(classifier, png, tmp_path):

@@ -1,5 +1,6 @@
 """Inputs that reach the handler unchecked, so that it can say what is wrong with them."""
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -8,6 +9,39 @@ import gradio as gr
 from gradio.components.image import ImageData
 from gradio.context import LocalContext
 from gradio.data_classes import ListFiles
+
+from skin_lesion.batch import Named
+from skin_lesion.images import ImageError
+
+WEB = ("http://", "https://")
+
+
+async def _fetched(address: str, move: Callable[[str], Awaitable[str | None]]) -> str | None:
+    """Fetch a file that is given by its address, with gradio's own guard against addresses of an inner network.
+
+    A file that was uploaded to this app is given by its address too (`gradio upload-mcp` does so); it is here already,
+    and the guard would refuse to fetch it from 127.0.0.1.
+
+    Args:
+        move: gradio's own async_move_resource_to_block_cache of the component.
+    """
+    if not address.lower().startswith(WEB):
+        return await move(address)
+    blocks = LocalContext.blocks.get(None)
+    here = f"{(blocks and blocks.local_url) or ''}gradio_api/file="
+    if address.startswith(here):
+        path = unquote(address.removeprefix(here))
+        if path in blocks.upload_file_set:
+            return await move(path)
+        raise gr.Error("The uploaded image is not there, or not any more; send it again.", print_exception=False)
+    try:
+        return await move(address)
+    except Exception as error:  # the guard and the network raise many kinds, and plain Exception
+        raise gr.Error(
+            f"The image cannot be fetched from {address[:200]} ({error}). Give an address that everybody can open "
+            "without logging in, upload the file, or send it as a data: URI.",
+            print_exception=False,
+        ) from error
 
 
 class LesionImage(gr.Image):
@@ -27,42 +61,35 @@ class LesionImage(gr.Image):
         return payload.path
 
     async def async_move_resource_to_block_cache(self, url_or_file_path: str | Path | None) -> str | None:
-        """Fetch an image that is given by its address, with gradio's own guard against addresses of an inner network.
-
-        A file that was uploaded to this app is given by its address too (`gradio upload-mcp` does so); it is here
-        already, and the guard would refuse to fetch it from 127.0.0.1.
-        """
-        address = str(url_or_file_path)
-        if not address.lower().startswith(("http://", "https://")):
-            return await super().async_move_resource_to_block_cache(url_or_file_path)
-        blocks = LocalContext.blocks.get(None)
-        here = f"{(blocks and blocks.local_url) or ''}gradio_api/file="
-        if address.startswith(here):
-            path = unquote(address.removeprefix(here))
-            if path in blocks.upload_file_set:
-                return await super().async_move_resource_to_block_cache(path)
-            raise gr.Error("The uploaded image is not there, or not any more; send it again.", print_exception=False)
-        try:
-            return await super().async_move_resource_to_block_cache(address)
-        except Exception as error:  # the guard and the network raise many kinds, and plain Exception
-            raise gr.Error(
-                f"The image cannot be fetched from {address[:200]} ({error}). Give an address that everybody can open "
-                "without logging in, upload the file, or send it as a data: URI.",
-                print_exception=False,
-            ) from error
+        return await _fetched(str(url_or_file_path), super().async_move_resource_to_block_cache)
 
 
 class LesionFiles(gr.File):
-    """A gr.File that hands the handler (name, path) of each file: its name as the visitor knows it.
+    """A gr.File that hands the handler the name of each file, as the visitor knows it, and its path or what is wrong.
 
-    gr.File gives only the path, in which the name is shortened; it refuses all files if one has an unexpected ending;
-    and it leaves an empty file on the server for each.
+    gr.File gives only the path, in which the name is shortened; it refuses all files if one has an unexpected ending or
+    cannot be fetched; and it leaves an empty file on the server for each.
     """
 
     is_template = True  # the browser shows it as gr.File
 
-    def preprocess(self, payload: ListFiles | None) -> list[tuple[str, str]]:
-        return [(file.orig_name or file.path.rpartition("/")[2], file.path) for file in payload or []]
+    def preprocess(self, payload: ListFiles | None) -> list[Named]:
+        return [(file.orig_name or file.path.rpartition("/")[2], self._place(file.path)) for file in payload or []]
+
+    def _place(self, path: str) -> str | ImageError:
+        if path.lower().startswith(WEB):
+            return ImageError(
+                "The file cannot be fetched from its address; give one that everybody can open without logging in, or "
+                "upload the file."
+            )
+        return path
+
+    async def async_move_resource_to_block_cache(self, url_or_file_path: str | Path | None) -> str | None:
+        """An address from which nothing can be fetched stays as it is, for `preprocess`, and the other files go on."""
+        try:
+            return await _fetched(str(url_or_file_path), super().async_move_resource_to_block_cache)
+        except gr.Error:
+            return str(url_or_file_path)
 
     def api_info(self) -> dict[str, Any]:
         """A list of what LesionImage takes: of gr.File's own description gradio makes no valid schema for MCP."""
