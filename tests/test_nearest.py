@@ -62,7 +62,7 @@ def test_a_turned_and_compressed_copy_is_found_and_named(evaluated, dataset, tmp
     rows = rows_of(tmp_path)
     assert rows["copy.jpg"]["by_pixels"] == training[5].image_id and not nearest.passes(rows["copy.jpg"])
     assert nearest.passes(rows["own.png"])
-    assert float(rows["copy.jpg"]["copies_caught"]) == 1  # the images are noise, as unlike as can be
+    assert float(rows["copy.jpg"]["copies_caught"]) > 0.9  # the images are noise, as unlike as can be
     assert "copy.jpg" in capsys.readouterr().out.split("TOO NEAR")[0]
 
 
