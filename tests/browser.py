@@ -48,7 +48,9 @@ class Visitor:
         self.asked: list[str] = []  # URLs
         self.problems: list[str] = []
         self.example: int | None = None  # whose answer is shown
-        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.running: set[Any] = set()  # requests through which the server is still answering
+        self.page.on("request", self._begun)
+        self.page.on("requestfinished", lambda request: self.running.discard(request))
         self.page.on("requestfailed", self._failed)
         self.page.on("response", lambda r: self.problems.append(f"{r.status} {r.url}") if r.status >= 400 else None)
         self.page.on("console", lambda m: self.problems.append(m.text) if m.type == "error" else None)
@@ -56,7 +58,13 @@ class Visitor:
         self.page.goto(url)
         self.examples.last.locator("img").wait_for()
 
+    def _begun(self, request: Any) -> None:
+        self.asked.append(request.url)
+        if "/queue/data" in request.url:
+            self.running.add(request)
+
     def _failed(self, request: Any) -> None:
+        self.running.discard(request)
         if request.failure != "net::ERR_ABORTED":  # the page itself closes its event streams, and starts downloads
             self.problems.append(f"{request.failure} {request.url}")
 
@@ -79,7 +87,11 @@ class Visitor:
         action()
         new = self.page.locator("#answer :is(section.answer, .notice):not([data-old])").first
         new.wait_for()
-        return new
+        for _ in range(TIMEOUT // 20):
+            if not self.running:  # an answer comes in two parts, and the second may draw the first anew
+                return new
+            self.page.wait_for_timeout(20)
+        raise TimeoutError("the server does not stop answering")
 
     def click_example(self, index: int = 4) -> Locator:
         """By default the melanoma. Where it is on the page already, nothing changes."""
@@ -93,6 +105,7 @@ class Visitor:
         remove = self.page.locator("#upload").get_by_label("Remove Image")
         if remove.count():
             remove.click()
+            self.page.locator("#answer :is(section.answer, .notice)").first.wait_for(state="detached")
         self.example = None
         return self.bring(lambda: self.page.locator("#upload input[type=file]").set_input_files(path))
 
