@@ -2,7 +2,7 @@
 
 .venv/bin/python tests/make_screenshots.py [FOLDER]     # docs/, or another folder; needs Chromium or Chrome
 
-It goes the ways of tests/test_browser.py. One PNG file for each tab and for the phone, and demo.gif, 800 pixels wide.
+It goes the ways of tests/test_browser.py. A PNG file for each of SHOWN and for the phone, and demo.gif, 800 pixels wide.
 """
 
 import io
@@ -16,6 +16,7 @@ from playwright.sync_api import Browser
 from served import ROOT, serve_app
 
 MELANOMA, NEVUS, VASCULAR = "mel", "nv", "vasc"
+SHOWN = ("predict", "gradcam", "model")  # tabs
 WIDTH = 800  # px, of the GIF
 MOST = 2_500_000  # bytes, of the GIF
 MOTION, REST = 180, 1900  # ms that a frame is shown
@@ -65,18 +66,16 @@ def settle(visitor: Visitor) -> None:
     visitor.page.wait_for_timeout(400)
 
 
-def desktop(browser: Browser, url: str, folder: Path, scheme: str) -> None:
-    """A picture of every tab; the first in predict.png, as it is in sight without scrolling."""
-    visitor = Visitor(browser, url, DESKTOP, scheme, locale="en-US")
+def desktop(browser: Browser, url: str, folder: Path) -> None:
+    """The tabs that the README shows, as they are in sight without scrolling."""
+    visitor = Visitor(browser, url, DESKTOP, locale="en-US")
     example(visitor, MELANOMA)
-    names = visitor.tabs.evaluate_all("(all) => all.map((tab) => tab.dataset.tabId)")
-    for name in names if scheme == "light" else names[:1]:
+    for name in SHOWN:
         visitor.open_tab(name)
         if name == "gradcam":
             visitor.page.locator("#cam-map img").wait_for()
         settle(visitor)
-        suffix = "" if scheme == "light" else "_dark"
-        visitor.page.screenshot(path=folder / f"{name}{suffix}.png")
+        visitor.page.screenshot(path=folder / f"{name}.png")
     visitor.close()
 
 
@@ -130,8 +129,7 @@ def main(folder: Path) -> None:
         sys.exit(f"make_screenshots.py: no browser; install one of {', '.join(PROGRAMS)}, or run make browser.")
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as temp, serve_app(Path(temp)) as served, launch(program) as browser:
-        for scheme in ("light", "dark"):
-            desktop(browser, served.url, folder, scheme)
+        desktop(browser, served.url, folder)
         phone(browser, served.url, folder)
         demo(browser, served.url, folder)
     for path in sorted(folder.iterdir()):
