@@ -2,7 +2,7 @@
 
 .venv/bin/python tests/make_screenshots.py [FOLDER]     # docs/, or another folder; needs Chromium or Chrome
 
-It goes the ways of tests/test_browser.py. A PNG file for each of SHOWN and for the phone, and demo.gif, 800 pixels wide.
+It goes the ways of tests/test_browser.py: a PNG file for each of SHOWN and for the phone, and demo.gif.
 """
 
 import io
