@@ -102,6 +102,8 @@ footer .divider:last-child { display: none; }
   grid-auto-rows: auto !important; align-content: start; }
 #credits { overflow-wrap: anywhere; }
 #examples .grid-container { grid-template-columns: repeat(5, minmax(0, 1fr)) !important; }
+#examples .caption-label { max-width: 100%; padding: .05rem .25rem; font-size: .72rem; line-height: 1.25;
+  white-space: normal; overflow-wrap: anywhere; hyphens: auto; }
 #examples .thumbnail-lg { width: 100% !important; height: auto !important; aspect-ratio: 1; }
 #cam-all .thumbnail-lg { width: 100% !important; height: auto !important; }
 #cam-measured table { display: block; overflow-x: auto; max-width: 100%; border: 0 !important; }
@@ -210,6 +212,7 @@ svg .cross { stroke: var(--cross); stroke-width: 1.4; }
   [role="tab"] { padding-inline: .55rem !important; font-size: .9rem !important; }
   .tabitem { padding-inline: .7rem !important; }
   .notice { font-size: .85rem; }
+  #examples .grid-container { grid-template-columns: repeat(4, minmax(0, 1fr)) !important; }
   #examples .grid-wrap { max-height: 17rem; }  /* the answer stands below it */
   #examples .caption-label { padding-inline: .15rem; font-size: .65rem; line-height: 1.2; white-space: normal; }
   #cam-all .grid-container { grid-template-columns: repeat(2, minmax(0, 1fr)) !important; }
