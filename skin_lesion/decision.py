@@ -84,9 +84,14 @@ class Decision:
         return largest_side((rim(middle) @ self.probe[:-1] + self.probe[-1]).sigmoid(), middle.shape[-2:])
 
     def cut_off(self, middle: torch.Tensor) -> bool:
-        """Whether the lesion seems to be cut off by the edge of the image. middle: as for `covered`."""
+        """Whether the lesion seems to be cut off by the edge of the image. middle: as for `covered`.
+
+        Never in a picture that does not look dermatoscopic: there is no lesion to speak of.
+        """
         covered = self.covered(middle)
-        return covered is not None and self.most_covered is not None and covered > self.most_covered
+        if covered is None or self.most_covered is None or covered <= self.most_covered:
+            return False
+        return self.distance(statistics(middle)) <= self.farthest
 
     @classmethod
     def from_json(cls, value: dict[str, Any], tensors: dict[str, torch.Tensor]) -> "Decision":

@@ -106,14 +106,15 @@ def bundled():
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_the_examples_get_no_hint(bundled, path):
-    assert bundled.predict(path).quality == ()
+def test_the_examples_get_no_hint_but_the_one_they_show(bundled, path):
+    assert bundled.predict(path).quality == (("blurred",) if path.stem == "blurred_synthetic" else ())
 
 
 def test_examples_cropped_to_a_part_of_the_lesion_are_cut_off(bundled):
     found = 0
-    for path in EXAMPLES:
+    lesions = [path for path in EXAMPLES if path.stem != "no_lesion_synthetic"]
+    for path in lesions:
         with Image.open(path) as image:
             part = image.crop((image.width // 3, image.height // 4, image.width * 3 // 4, image.height * 2 // 3))
         found += "cut_off" in bundled.predict(part).quality
-    assert found >= len(EXAMPLES) - 2
+    assert found >= len(lesions) - 2

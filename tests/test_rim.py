@@ -17,7 +17,7 @@ from train.folder import write_json
 from train.rim import CUT_OFF, WHOLE, add_cut_off, covered_side, fit_probe, sample, through_lesion
 from train.split import RATIOS, fingerprint, split
 
-BASE = {"sets": {}, "operating_points": {"melanoma": [], "malignancy": []}, "ood": {"farthest": 1.0}}
+BASE = {"sets": {}, "operating_points": {"melanoma": [], "malignancy": []}, "ood": {"farthest": 1e3}}
 
 
 def known(channels: int) -> dict[str, torch.Tensor]:
@@ -41,12 +41,13 @@ def test_the_side_that_is_covered_most():
 
 def test_the_share_that_a_lesion_covers_is_a_mean_of_probabilities():
     """Weight 1 on the cell, -1 on the mean, bias 0: sigmoid(cell - 4); the lower row has the most."""
-    decision = Decision({}, {}, 1.0, torch.zeros(2), torch.eye(2), torch.tensor([1.0, -1.0, 0.0]), 0.9)
+    decision = Decision({}, {}, 10, torch.zeros(2), torch.eye(2), torch.tensor([1.0, -1.0, 0.0]), 0.9)
     middle = torch.arange(9.0).reshape(1, 1, 3, 3)
     expected = float(torch.tensor([2.0, 3.0, 4.0]).sigmoid().mean())
     assert decision.covered(middle) == pytest.approx(expected) and 0.9 < expected
     assert decision.cut_off(middle)
     assert not replace(decision, most_covered=0.96).cut_off(middle)
+    assert not replace(decision, farthest=1).cut_off(middle), "a picture that is no dermatoscopic one has no lesion"
     without = Decision({}, {}, 1.0, torch.zeros(2), torch.eye(2))
     assert without.covered(middle) is None and not without.cut_off(middle)
 

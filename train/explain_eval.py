@@ -85,7 +85,8 @@ def mask_of(record: Record, data: Path, side: int) -> np.ndarray:
     """(side, side) bool. Raises DataError where the lesion has none."""
     mask = open_mask(record, data)
     if mask is None:
-        raise DataError(f"There is no mask of {record.image_id} in {data / MASKS}: unpack {MASKS}.zip, {DATAVERSE}.")
+        name = f"{record.image_id}_segmentation.png"
+        raise DataError(f"There is no {name} in {data / MASKS}. Unpack {MASKS}.zip there, from {DATAVERSE}.")
     return np.asarray(mask.resize((side, side), Image.Resampling.NEAREST)) > 127
 
 
