@@ -168,17 +168,21 @@ try:
 except ModelError as error:
     sys.exit(f"app.py: {error}")
 
-LAUNCH: dict[str, Any] = {
-    "theme": theme(),
-    "css": CSS,
-    "head": KEYBOARD,
-    "i18n": I18N,
-    "run_history": False,  # it would keep visitors' photographs of skin in their browsers
-    "max_file_size": MAX_ZIP_BYTES,  # of any upload; skin_lesion.images refuses an image from MAX_BYTES on
-    "mcp_server": True,  # without the package mcp gradio says so, and serves the rest
-    "app_kwargs": {"middleware": [Middleware(DropMetadata)]},
-    "footer_links": ["api", "gradio"],
-}
+
+def launch_options() -> dict[str, Any]:
+    """For demo.launch; new ones for each, because gradio adds to app_kwargs what belongs to the one app alone."""
+    return {
+        "theme": theme(),
+        "css": CSS,
+        "head": KEYBOARD,
+        "i18n": I18N,
+        "run_history": False,  # it would keep visitors' photographs of skin in their browsers
+        "max_file_size": MAX_ZIP_BYTES,  # of any upload; skin_lesion.images refuses an image from MAX_BYTES on
+        "mcp_server": True,  # without the package mcp gradio says so, and serves the rest
+        "app_kwargs": {"middleware": [Middleware(DropMetadata)]},
+        "footer_links": ["api", "gradio"],
+    }
+
 
 if __name__ == "__main__":
-    demo.launch(**LAUNCH)
+    demo.launch(**launch_options())

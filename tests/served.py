@@ -24,7 +24,7 @@ def watch(event, args):
 sys.addaudithook(watch)
 import app
 app.demo.delete_cache = json.loads(sys.argv[1]) or app.demo.delete_cache
-app.demo.launch(**app.LAUNCH)
+app.demo.launch(**app.launch_options())
 """
 
 

@@ -45,7 +45,7 @@ EN = translator("en")
 @pytest.fixture(scope="module")
 def demo(classifier):
     demo = app.build_demo(classifier)
-    demo.launch(prevent_thread_lock=True, quiet=True, **app.LAUNCH)
+    demo.launch(prevent_thread_lock=True, quiet=True, **app.launch_options())
     yield demo
     demo.close()
 
@@ -374,7 +374,7 @@ def test_without_the_package_mcp_the_app_starts_and_serves_the_rest(classifier, 
     monkeypatch.setitem(sys.modules, "mcp", None)  # its import fails
     demo = app.build_demo(classifier)
     try:
-        demo.launch(prevent_thread_lock=True, quiet=True, **app.LAUNCH)
+        demo.launch(prevent_thread_lock=True, quiet=True, **app.launch_options())
         assert demo.mcp_server is False and "gradio[mcp]" in demo.mcp_error
         assert Client(demo.local_url, verbose=False).predict(api_name="/model")["api_version"] == API_VERSION
     finally:

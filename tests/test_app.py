@@ -35,7 +35,7 @@ EN = translator("en")
 @pytest.fixture(scope="module")
 def server(classifier):
     demo = app.build_demo(classifier)
-    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, **app.LAUNCH)
+    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, **app.launch_options())
     yield url
     demo.close()
 

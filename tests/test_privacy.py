@@ -64,7 +64,7 @@ def endpoints(client) -> dict[str, bool]:
 def test_what_is_shipped_deletes_within_minutes_and_records_nothing(served):
     look, age = app.demo.delete_cache
     assert 0 < look <= 60 and 0 < age <= 300
-    assert app.LAUNCH["run_history"] is False and app.demo.analytics_enabled is False
+    assert app.launch_options()["run_history"] is False and app.demo.analytics_enabled is False
     config = Client(served.url, verbose=False).config
     assert config["run_history"] is False and config["analytics_enabled"] is False
 
