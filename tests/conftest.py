@@ -11,6 +11,8 @@ from pathlib import Path
 
 # before huggingface_hub is imported, which reads it then: no test may reach the real Hub
 os.environ["HF_HUB_OFFLINE"] = "1"
+if "PYTEST_XDIST_WORKER" in os.environ:  # one for each core, and so one thread for each, before torch is imported
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 for name in ("SKIN_LESION_MODEL", "SKIN_LESION_FALLBACK"):
     os.environ.pop(name, None)  # a developer's own model is not under test
 
