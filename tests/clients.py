@@ -86,10 +86,13 @@ def run_app(model: str, fallback: str = "", token: str | None = WRITER) -> tuple
     variables = {"SKIN_LESION_MODEL": model, "SKIN_LESION_FALLBACK": fallback}
     with as_client(token, xet=True), patch.dict(os.environ, variables), logged() as log:
         try:
-            demo = runpy.run_path(str(ROOT / "app.py"), run_name="app")["demo"]
+            app = runpy.run_path(str(ROOT / "app.py"), run_name="app")
         except SystemExit as end:
             return str(end.code), "", log.getvalue()
-    return "", " ".join(str(getattr(block, "value", "")) for block in demo.blocks.values()), log.getvalue()
+    english = app["I18N"].translations["en"]
+    values = [getattr(block, "value", "") for block in app["demo"].blocks.values()]
+    texts = [english[value.key] if hasattr(value, "key") and value.key in english else str(value) for value in values]
+    return "", " ".join(texts), log.getvalue()
 
 
 @contextlib.contextmanager

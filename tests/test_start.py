@@ -55,7 +55,8 @@ def test_a_space_runs_the_private_model_that_was_pushed(hub, evaluated, dataset,
         with urlopen(f"{url}/config") as response:
             config = json.load(response)
         components = {c["props"].get("elem_id"): c for c in config["components"]}
-        assert commit in components["about"]["props"]["value"]
+        about = json.loads(components["about"]["props"]["value"].removeprefix("__i18n__"))["key"]
+        assert commit in config["i18n_translations"]["en"][about]
         key = json.loads(components["credits"]["props"]["value"].removeprefix("__i18n__"))["key"]
         assert "HAM10000, (c) ViDIR Group" in config["i18n_translations"]["en"][key]
         shown = components["examples"]["props"]["value"]
