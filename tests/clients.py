@@ -5,6 +5,7 @@ The real client reads HF_ENDPOINT when it is imported, so none of this runs in t
 
 import contextlib
 import io
+import json
 import logging
 import os
 import re
@@ -90,8 +91,11 @@ def run_app(model: str, fallback: str = "", token: str | None = WRITER) -> tuple
         except SystemExit as end:
             return str(end.code), "", log.getvalue()
     english = app["I18N"].translations["en"]
-    values = [getattr(block, "value", "") for block in app["demo"].blocks.values()]
-    texts = [english[value.key] if hasattr(value, "key") and value.key in english else str(value) for value in values]
+    texts = []
+    for block in app["demo"].blocks.values():
+        value = str(getattr(block, "value", ""))
+        key = json.loads(value.removeprefix("__i18n__"))["key"] if value.startswith("__i18n__") else None
+        texts.append(english.get(key, value))
     return "", " ".join(texts), log.getvalue()
 
 
