@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, recall_score, roc_auc_score, roc_curve
 
 from train import metrics
 
@@ -30,10 +30,29 @@ def test_worked_by_hand():
     assert metrics.ece(labels, probabilities) == pytest.approx(0.94 - 4 / 6)
 
 
-def test_auc_is_scikit_learns_ties_included():
+@pytest.mark.parametrize("classes", [range(7), [NV, MEL], [NV, BKL], [MEL]])
+@pytest.mark.parametrize("levels", [3, 9, 10**6], ids="tied in {}".format)
+def test_what_the_bootstrap_asks_a_thousand_times_is_what_scikit_learn_answers(classes, levels):
+    """On 211 labels of the given classes, scores tied or not, and on 1 and 20 of them."""
     rng = np.random.default_rng(0)
-    labels, scores = rng.integers(0, 7, 200), rng.integers(0, 9, (200, 7)) / 9
-    assert metrics.auc(labels, scores, MEL) == pytest.approx(roc_auc_score(labels == MEL, scores[:, MEL]))
+    for size in (1, 20, 211):
+        labels, scores = rng.choice(classes, size), rng.integers(0, levels, (size, 7)) / levels
+        answers, positive = scores.argmax(1), labels == MEL
+        assert np.array_equal(metrics.confusion(labels, scores), confusion_matrix(labels, answers, labels=range(7)))
+        per_class = metrics.summarise(labels, scores, np.arange(size), replicates=1)["per_class"].values()
+        expected = precision_recall_fscore_support(labels, answers, labels=range(7), zero_division=0)
+        for name, values in zip(("precision", "recall", "f1", "support"), expected, strict=True):
+            assert [row[name] for row in per_class] == pytest.approx(values, abs=5.1e-5), name
+        assert metrics.macro_f1(labels, scores) == pytest.approx(expected[2].mean())
+        recalls = [recall_score(labels == c, answers == c) for c in np.unique(labels)]
+        assert metrics.balanced_accuracy(labels, scores) == pytest.approx(np.mean(recalls))
+        found = metrics.auc(labels, scores, MEL), metrics.melanoma_sensitivity_at_specificity(labels, scores)
+        if positive.all() or not positive.any():
+            assert found == (None, None)
+            continue
+        false, true, _ = roc_curve(positive, scores[:, MEL])
+        best = true[false <= 1 - metrics.SPECIFICITY + 1e-12].max()
+        assert found == pytest.approx((roc_auc_score(positive, scores[:, MEL]), best))
 
 
 def test_sensitivity_at_specificity_by_hand():

@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from scipy.stats import rankdata
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, roc_curve
 
 from skin_lesion.classes import CODES
 
@@ -27,14 +25,13 @@ def accuracy(labels: np.ndarray, probabilities: np.ndarray) -> float:
 
 def balanced_accuracy(labels: np.ndarray, probabilities: np.ndarray) -> float:
     """Mean recall over the classes that occur."""
-    labels = np.asarray(labels)
-    hit = probabilities.argmax(1) == labels
-    return float(np.mean([hit[labels == c].mean() for c in np.unique(labels)]))
+    counts = confusion(labels, probabilities)
+    return float(np.mean(_precision_recall_f1(counts)[1][counts.any(1)]))
 
 
 def macro_f1(labels: np.ndarray, probabilities: np.ndarray) -> float:
     """Mean F1 over all seven classes; one that is neither present nor predicted counts 0."""
-    return float(np.mean(_precision_recall_f1(labels, probabilities)[2]))
+    return float(np.mean(_precision_recall_f1(confusion(labels, probabilities))[2]))
 
 
 def auc(labels: np.ndarray, probabilities: np.ndarray, index: int) -> float | None:
@@ -43,9 +40,10 @@ def auc(labels: np.ndarray, probabilities: np.ndarray, index: int) -> float | No
     count = int(positive.sum())
     if count in (0, len(labels)):
         return None
-    # scikit-learn's roc_auc_score gives the same in ten times the time, and the bootstrap asks thousands of times
-    ranks = rankdata(probabilities[:, index])
-    return float((ranks[positive].sum() - count * (count + 1) / 2) / (count * (len(labels) - count)))
+    rest, scores = np.sort(probabilities[~positive, index]), probabilities[positive, index]
+    # pairs won; a tie is half of one
+    won = (np.searchsorted(rest, scores, "left").sum() + np.searchsorted(rest, scores, "right").sum()) / 2
+    return float(won / (count * (len(labels) - count)))
 
 
 def macro_auc(labels: np.ndarray, probabilities: np.ndarray) -> float | None:
@@ -71,8 +69,15 @@ def melanoma_sensitivity_at_specificity(labels: np.ndarray, probabilities: np.nd
     positive = labels == MEL
     if positive.all() or not positive.any():
         return None
-    false_positive, true_positive, _ = roc_curve(positive, probabilities[:, MEL], drop_intermediate=False)
-    return float(true_positive[false_positive <= 1 - SPECIFICITY + 1e-12].max())
+    rest = np.sort(probabilities[~positive, MEL])
+    above = int((1 - SPECIFICITY + 1e-12) * len(rest))  # so many of the rest may reach the threshold
+    return float(np.mean(probabilities[positive, MEL] > rest[-1 - above]))
+
+
+def confusion(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """(7, 7) counts, rows the true class, columns the predicted one."""
+    count = len(CODES)
+    return np.bincount(labels * count + probabilities.argmax(1), minlength=count**2).reshape(count, count)
 
 
 def ece(labels: np.ndarray, probabilities: np.ndarray, bins: int = BINS) -> float:
@@ -80,8 +85,7 @@ def ece(labels: np.ndarray, probabilities: np.ndarray, bins: int = BINS) -> floa
     confidence = probabilities.max(1)
     hit = probabilities.argmax(1) == labels
     index = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = [abs(hit[index == b].mean() - confidence[index == b].mean()) * np.mean(index == b) for b in np.unique(index)]
-    return float(np.sum(gaps))
+    return float(np.abs(np.bincount(index, hit - confidence)).sum() / len(labels))
 
 
 HEADLINES: dict[str, Metric] = {
@@ -111,7 +115,8 @@ def summarise(
          "confusion": 7 × 7 counts, rows the true class, columns the predicted one}
     """
     _check(labels, probabilities, lesions)
-    precision, recall, f1 = _precision_recall_f1(labels, probabilities)
+    counts = confusion(labels, probabilities)
+    precision, recall, f1 = _precision_recall_f1(counts)
     answers = probabilities.argmax(1)
     return {
         "images": len(labels),
@@ -129,7 +134,7 @@ def summarise(
             }
             for i, code in enumerate(CODES)
         },
-        "confusion": confusion_matrix(labels, answers, labels=range(len(CODES))).tolist(),
+        "confusion": counts.tolist(),
     }
 
 
@@ -145,8 +150,9 @@ def estimate(
     drawn: dict[str, list[float]] = {name: [] for name in metrics}
     for times in _draws(inverse.max() + 1, replicates):
         index = np.repeat(np.arange(len(labels)), times[inverse])
+        sample = labels[index], probabilities[index]
         for name, metric in metrics.items():
-            value = metric(labels[index], probabilities[index])
+            value = metric(*sample)
             if value is not None:
                 drawn[name].append(value)
     found = {}
@@ -194,10 +200,11 @@ def mean(values: np.ndarray, lesions: np.ndarray) -> dict[str, float | None]:
     return estimate({"mean": lambda _, v: float(v.mean())}, values, values, lesions)["mean"]
 
 
-def _precision_recall_f1(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, ...]:
-    return precision_recall_fscore_support(labels, probabilities.argmax(1), labels=range(len(CODES)), zero_division=0)[
-        :3
-    ]
+def _precision_recall_f1(confusion: np.ndarray) -> tuple[np.ndarray, ...]:
+    """(7,) each; 0 where there is nothing to divide by."""
+    right, answered, true = confusion.diagonal(), confusion.sum(0), confusion.sum(1)
+    parts = (right, answered), (right, true), (2 * right, answered + true)
+    return tuple(above / np.maximum(below, 1) for above, below in parts)
 
 
 def _check(labels: np.ndarray, probabilities: np.ndarray, lesions: np.ndarray) -> None:
