@@ -118,9 +118,9 @@ def evaluate(folder: Path, data: Path, foreign: Path | None = None) -> dict[str,
     records = read_ham10000(data)
     metrics = read_metrics(folder)
     test = part_of_training_split(records, metrics, folder, "test")
+    write_predictions(folder / PREDICTIONS, classifier, test, merge_lesions(records), "test part")
     if classifier.decision:
         write_foreign(folder / FOREIGN, classifier, foreign)
-    write_predictions(folder / PREDICTIONS, classifier, test, merge_lesions(records), "test part")
     write_altered(folder / ALTERED, classifier, test)
     write_hints(folder / QUALITY, classifier, test, data)
     section = held_out_section(folder, classifier.decision, metrics) | {"image_size": image_size(test)}

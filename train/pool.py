@@ -28,11 +28,12 @@ from train.folder import PREDICTIONS, write_json
 from train.predictions import Predictions, read_predictions
 
 
-def pool(folders: Sequence[Path]) -> dict[str, Any]:
-    """Figures of all folds together.
+def pool(folders: Sequence[Path], into: Path | None = None) -> dict[str, Any]:
+    """Figures of all folds together. into: the model folder that they are for.
 
     Raises:
-        ModelError: a folder is not an evaluated fold, or they are not all folds of one cross-validation.
+        ModelError: a folder is not an evaluated fold, or they are not all folds of one cross-validation, or `into`
+            is not of their recipe.
     """
     folds, runs, found = [], [], []
     for folder in folders:
@@ -56,7 +57,22 @@ def pool(folders: Sequence[Path]) -> dict[str, Any]:
         other = sorted(name for name in run if run[name] != runs[0].get(name))
         if other:
             raise ModelError(f"{folder} was trained with other options than {folders[0]}: {', '.join(other)}.")
+    if into:
+        _check_recipe(into, folders[0])
     return {"folds": k, **figures_of(Predictions.concatenate(found), None)}
+
+
+def _check_recipe(into: Path, fold: Path) -> None:
+    made = read_metrics(into)
+    if "training" not in made or "fold" in made["split"]:
+        raise ModelError(f"--into {into} is no model folder of train.fit, or is a fold itself.")
+    options = [read_metrics(folder)["training"]["options"] for folder in (fold, into)]
+    other = sorted(k for k in options[0] if k != "fold" and options[0][k] != options[1].get(k))
+    if other or "before" in made["training"]:
+        raise ModelError(
+            f"--into {into} was trained otherwise than the folds ({', '.join(other) or 'several runs'}): "
+            "the figures would not be of its recipe."
+        )
 
 
 def main() -> int:
@@ -69,19 +85,9 @@ def main() -> int:
     )
     args = parser.parse_args()
     try:
-        pooled = pool(args.folds)
+        pooled = pool(args.folds, args.into)
         if args.into:
-            metrics = read_metrics(args.into)
-            if "training" not in metrics or "fold" in metrics["split"]:
-                raise ModelError(f"--into {args.into} is no model folder of train.fit, or is a fold itself.")
-            options = [read_metrics(f)["training"]["options"] for f in (args.folds[0], args.into)]
-            other = sorted(k for k in options[0] if k != "fold" and options[0][k] != options[1].get(k))
-            if other or "before" in metrics["training"]:
-                raise ModelError(
-                    f"--into {args.into} was trained otherwise than the folds ({', '.join(other) or 'several runs'}): "
-                    "the figures would not be of its recipe."
-                )
-            metrics["out_of_fold"] = pooled
+            metrics = read_metrics(args.into) | {"out_of_fold": pooled}
             write_json(args.into / METRICS, metrics)
             write_card(args.into, metrics)
     except ModelError as error:
