@@ -2,7 +2,7 @@ import shutil
 
 import pytest
 
-from train.data import DataError, read_ham10000
+from train.data import MASKS, DataError, open_mask, read_ham10000
 
 
 @pytest.fixture
@@ -85,6 +85,17 @@ def test_a_table_without_rows_is_refused(copy):
     table.write_text(table.read_text().splitlines()[0] + "\n")
     with pytest.raises(DataError, match="no rows"):
         read_ham10000(copy)
+
+
+@pytest.mark.parametrize("kept", [0, 40, -30])
+def test_a_damaged_mask_is_named_and_what_to_do(copy, kept):
+    """Empty, cut in its head, cut near its end."""
+    record = read_ham10000(copy)[0]
+    path = copy / MASKS / f"{record.image_id}_segmentation.png"
+    assert open_mask(record, copy).mode == "L"
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(DataError, match=f"{path} is damaged or incomplete; unpack {MASKS}.zip again"):
+        open_mask(record, copy)
 
 
 def test_the_dataverse_layout_reads_the_same(copy, dataset):

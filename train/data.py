@@ -18,6 +18,7 @@ from pathlib import Path
 from PIL import Image
 
 from skin_lesion.classes import BY_CODE, CODES
+from skin_lesion.images import DAMAGE
 
 COLUMNS = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization")
 MASKS = "HAM10000_segmentations_lesion_tschandl"  # folder of the lesions' masks
@@ -118,12 +119,15 @@ def read_ham10000(folder: str | os.PathLike) -> list[Record]:
 
 
 def open_mask(record: Record, data: Path) -> Image.Image | None:
-    """A lesion's mask in grey, 255 on the lesion; None where the data have none."""
+    """A lesion's mask in grey, 255 on the lesion; None where the data have none. Raises DataError if it is damaged."""
     path = data / MASKS / f"{record.image_id}_segmentation.png"
     if not path.is_file():
         return None
-    with Image.open(path) as mask:
-        return mask.convert("L")
+    try:
+        with Image.open(path) as mask:
+            return mask.convert("L")
+    except (OSError, *DAMAGE):
+        raise DataError(f"{path} is damaged or incomplete; unpack {MASKS}.zip again.") from None
 
 
 def _check_rows(table: Path, rows: list[dict[str, str]]) -> None:
