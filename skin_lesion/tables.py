@@ -116,7 +116,7 @@ def quality_table(test: dict[str, Any]) -> str:
         "|---|---|---|",
     ]
     lines += [
-        f"| {hint.replace('_', ' ')} | {with_interval(share)} | {'; '.join(caught[hint])} |"
+        f"| {hint.replace('_', ' ')} | {with_interval(share)} | {'; '.join(caught[hint]) or '–'} |"
         for hint, share in found["flagged"].items()
     ]
     text = (

@@ -65,6 +65,13 @@ def test_shares_follow_from_the_file(tmp_path):
     assert "cut_off" not in without and "cut_off" not in without["flagged"] and CROPPED not in without["caught"]
     assert "cut off" not in quality_table({"quality": without})
 
+    maskless = path.read_text(encoding="utf-8").replace("a,0.5", "a,").replace("small,none", "small,")
+    path.write_text(maskless, encoding="utf-8")  # the degraded image, but others have masks
+    found = hints_found(path, lesions, detects_cut_off=True)
+    assert found["cut_off"]["images"] == 1 and CROPPED not in found["caught"]
+    table = quality_table({"quality": found})
+    assert "1 held-out lesions are cut off" in table and "| cut off | 0.500 (0.000–1.000) | – |" in table
+
 
 def test_the_file_holds_the_hints_on_the_degraded_images(dataset, tmp_path):
     classifier, records = load(), read_ham10000(dataset)[: EVERY + 1]

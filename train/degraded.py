@@ -89,19 +89,18 @@ def hints_found(path: Path, lesions: np.ndarray, detects_cut_off: bool) -> dict[
 
     known = [hint for hint in HINTS if hint != "cut_off" or detects_cut_off]
     chosen = {name: (hint, np.array([row[name] != "" for row in rows])) for name, (hint, _) in DEGRADATIONS.items()}
-    masked = np.array([row[SIDE] != "" for row in rows])
-    if detects_cut_off and masked.any():
-        chosen[CROPPED] = "cut_off", np.array([row[CROPPED] != "" for row in rows])
+    chosen[CROPPED] = "cut_off", np.array([row[CROPPED] != "" for row in rows])
     found: dict[str, Any] = {
         "flagged": {hint: mean(has(AS_IT_IS, hint), lesions) for hint in known},
         "degraded": sum(row[next(iter(DEGRADATIONS))] != "" for row in rows),
         "caught": {
             name: {"hint": hint, "share": mean(has(name, hint)[some], lesions[some])}
             for name, (hint, some) in chosen.items()
+            if hint in known and some.any()
         },
     }
-    if CROPPED in chosen:
-        side = np.array([float(row[SIDE] or "nan") for row in rows])
+    side = np.array([float(row[SIDE] or "nan") for row in rows])
+    if detects_cut_off and not np.isnan(side).all():
         cut, whole_ = side >= CUT_OFF, side < CUT_OFF
         flagged = has(AS_IT_IS, "cut_off")
         found["cut_off"] = {
