@@ -3,7 +3,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from skin_lesion.classes import CODES
 from skin_lesion.examples import read_examples
@@ -52,11 +52,19 @@ def test_of_the_draws_that_are_surely_right_the_most_lifelike_stands_for_the_cla
     assert choice(df=draws)["df"] == ("df", 1)
 
 
-def test_where_none_is_surely_right_the_surest_is_kept_and_a_wrong_one_with_a_warning(capsys):
-    unsure = [draw("df", 0, df=0.3), draw("df", 1, df=0.5)]
-    assert choice(df=unsure)["df"] == ("df", 1) and "of df;" not in capsys.readouterr().err
-    wrong = [draw("df", 0, df=0.3, mel=0.6), draw("df", 1, df=0.2, mel=0.6)]
-    assert choice(df=wrong)["df"] == ("df", 0) and "none of 1 draws fits as example of df" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    "draws",
+    [
+        [draw("df", 0, df=0.3, distance=0.1), draw("df", 1, df=0.5, distance=9)],  # not sure
+        [draw("df", 0, df=0.2, mel=0.6), draw("df", 1, df=0.3, mel=0.6)],  # wrong
+        [draw("df", 0, df=0.9, quality=("dark",)), draw("df", 1, df=0.95, quality=("dark",))],
+    ],
+)
+def test_where_none_is_surely_right_the_surest_is_kept_with_a_warning(draws, capsys):
+    assert choice(df=draws)["df"] == ("df", 1)
+    assert "none of 2 draws fits as example of df; the nearest is kept" in capsys.readouterr().err
+    choice()
+    assert "of df;" not in capsys.readouterr().err
 
 
 def test_the_ambiguous_one_is_the_nearest_to_the_middle_of_those_between_mel_and_a_lookalike():
@@ -109,11 +117,14 @@ def test_the_folder_holds_what_was_chosen_credited_and_with_the_numbers_that_mak
     assert [e.code for e in shown] == [*CODES, "", "", "nv"]
     with open(tmp_path / "credits.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    for row in rows[:-1]:
+    for row in rows:
         seed, recipe, number = map(int, row["seed"].split("/"))
-        jpeg = synthesize.encode(noise[synthesize.RECIPES[recipe], seed, number])
-        assert (tmp_path / row["file"]).read_bytes() == jpeg
-        assert row["note"].startswith("synthetic, no patient; not a photograph; of ")
+        made = noise[synthesize.RECIPES[recipe], seed, number]
+        if row["shows"] == "blurred":
+            made = made.filter(ImageFilter.GaussianBlur(synthesize.BLUR))
+        assert (tmp_path / row["file"]).read_bytes() == synthesize.encode(made)
+        how = "a draw of nv, blurred by 6 pixels" if row["shows"] == "blurred" else "of "
+        assert row["note"].startswith(f"synthetic, no patient; not a photograph; {how}")
 
 
 def test_a_bad_model_is_a_message_not_a_traceback(tmp_path, capsys):

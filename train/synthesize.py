@@ -108,9 +108,11 @@ def best(draws: list[Draw], fits: Callable[[Draw], bool], key: Callable[[Draw], 
 
 
 def of_class(draws: list[Draw], code: str) -> Draw:
-    right = [draw for draw in draws if draw.sound and draw.p(code) >= SURE]
-    surest = max(draws, key=lambda draw: draw.p(code))
-    return best(right or [surest], lambda draw: draw.answer.code == code, lambda draw: draw.lifelike, code)
+    def right(draw: Draw) -> bool:
+        return draw.sound and draw.p(code) >= SURE
+
+    # of those that are right the most lifelike, of those that are not the surest: `best` never mixes them
+    return best(draws, right, lambda draw: draw.lifelike if right(draw) else draw.p(code), code)
 
 
 def torn(draw: Draw) -> bool:
