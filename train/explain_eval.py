@@ -51,7 +51,7 @@ from train.evaluate import part_of_training_split
 from train.faithfulness import Map, against_mask, baseline_maps, captums, curves, overlap
 from train.files import whole
 from train.folder import EXPLANATIONS, write_json
-from train.metrics import estimate
+from train.metrics import mean
 from train.options import number
 from train.split import merge_lesions
 
@@ -217,8 +217,7 @@ def _mean(rows: Sequence[dict[str, Any]], values: Sequence[float | None]) -> dic
     kept = [i for i, value in enumerate(values) if value is not None]
     if not kept:
         return None
-    numbers, lesions = np.array([values[i] for i in kept]), np.array([rows[i]["lesion"] for i in kept])
-    return estimate({"mean": lambda _, v: float(v.mean())}, np.zeros(len(numbers)), numbers, lesions)["mean"]
+    return mean(np.array([values[i] for i in kept]), np.array([rows[i]["lesion"] for i in kept]))
 
 
 def _by_class(rows: Sequence[dict[str, Any]], cases: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, Any]]:
