@@ -62,6 +62,10 @@ def results_block(metrics: dict[str, Any]) -> str:
         "",
         f"{basis(test)} Split `{metrics['split']['fingerprint']}`, weights `{metrics['weights']}`.",
     ]
+    cut = test.get("quality", {}).get("cut_off")
+    if cut and cut["sensitivity"]:
+        noticed = f"a hint notices {with_interval(cut['sensitivity'])} of them, which is slightly optimistic"
+        lines += ["", f"By the masks the edge of these images cuts off {cut['images']} lesions; {noticed}."]
     if "explanations" in metrics:
         found = metrics["explanations"]
         lines += ["", f"The maps, on {found['images']} of these images:", "", explanation_table(found)]
