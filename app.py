@@ -30,10 +30,10 @@ from skin_lesion.model import ModelError
 from skin_lesion.predict import Classifier
 from skin_lesion.texts import DISCLAIMER, INPUT_NOTE, PRIVACY
 from skin_lesion.ui import about_tab, api, api_tab, batch_tab, classes_tab, gallery, gradcam_tab, model_tab, predict_tab
-from skin_lesion.ui.answer import another_map, answer, repaint, stop
+from skin_lesion.ui.answer import another_map, answer, reopened, repaint, stop
 from skin_lesion.ui.i18n import I18N, block, label
 from skin_lesion.ui.keyboard import KEYBOARD
-from skin_lesion.ui.privacy import DropMetadata
+from skin_lesion.ui.privacy import KeepPrivate, forgetting, own_folder
 from skin_lesion.ui.theme import CSS, theme
 from skin_lesion.ui.upload import LesionImage
 
@@ -90,7 +90,8 @@ def build_demo(classifier: Classifier, fallback: str = "") -> gr.Blocks:
         """A click on a class's small map."""
         return CODES[event.index]
 
-    with gr.Blocks(title="Skin lesion classifier", analytics_enabled=False, delete_cache=(60, 300)) as demo:
+    own_folder()  # before the components ask where their files go
+    with gr.Blocks(title="Skin lesion classifier", analytics_enabled=False) as demo:
         gr.HTML(block(partial(head_html, fallback)), elem_id="head")
         with gr.Row():
             with gr.Column(scale=2, min_width=280, elem_id="picture"):
@@ -107,7 +108,7 @@ def build_demo(classifier: Classifier, fallback: str = "") -> gr.Blocks:
             with gr.Column(scale=3, min_width=280), gr.Tabs(overflow_behavior="wrap"):
                 with gr.Tab(label("Predict"), id="predict"):
                     result = predict_tab.build()
-                with gr.Tab(label("Grad-CAM"), id="gradcam"):
+                with gr.Tab(label("Grad-CAM"), id="gradcam") as maps:
                     cam = gradcam_tab.build(classifier)
                 with gr.Tab(label("Many images"), id="batch"):
                     batch_tab.build(classifier)
@@ -144,12 +145,9 @@ def build_demo(classifier: Classifier, fallback: str = "") -> gr.Blocks:
             trigger_mode="always_last",
             **quietly,
         )
-        image.change(
-            partial(answer, classifier),
-            [image, *view],
-            [result, cam.target, cam.method, cam.map, cam.caption, cam.all_classes, cam.stop, cam.page],
-            **quietly,
-        )
+        shown = [cam.target, cam.method, cam.map, cam.caption, cam.all_classes, cam.stop, cam.page]
+        image.change(partial(answer, classifier), [image, *view], [result, *shown], **quietly)
+        maps.select(partial(reopened, classifier), [image, *view], shown, **quietly)
     return demo
 
 
@@ -179,7 +177,7 @@ def launch_options() -> dict[str, Any]:
         "run_history": False,  # it would keep visitors' photographs of skin in their browsers
         "max_file_size": MAX_ZIP_BYTES,  # of any upload; skin_lesion.images refuses an image from MAX_BYTES on
         "mcp_server": True,  # without the package mcp gradio says so, and serves the rest
-        "app_kwargs": {"middleware": [Middleware(DropMetadata)]},
+        "app_kwargs": {"middleware": [Middleware(KeepPrivate)], "lifespan": forgetting},
         "footer_links": ["api", "gradio"],
     }
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -12,9 +13,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 
-# every address that the process looks up or connects to goes to its log
+# every address that the process looks up or connects to goes to its log; so does, when asked, how many pages it knows
 SCRIPT = """
-import json, sys
+import json, signal, sys
 
 def watch(event, args):
     if event == "socket.connect" or event == "socket.getaddrinfo":
@@ -23,7 +24,14 @@ def watch(event, args):
 
 sys.addaudithook(watch)
 import app
-app.demo.delete_cache = json.loads(sys.argv[1]) or app.demo.delete_cache
+from skin_lesion.ui import privacy
+privacy.LOOK, privacy.AGE = json.loads(sys.argv[1]) or (privacy.LOOK, privacy.AGE)
+
+def held(*_):
+    messages = app.demo._queue.pending_messages_per_session.values()
+    print("HELD", len(app.demo.state_holder.session_data) + len(messages), file=sys.stderr, flush=True)
+
+signal.signal(signal.SIGUSR1, held)
 app.demo.launch(**app.launch_options())
 """
 
@@ -33,22 +41,34 @@ class Served:
     url: str  # ends with /
     temp: Path  # where gradio puts uploads and results
     log: Path  # what the process wrote, to either stream
+    pid: int = 0
     root: Path = ROOT
 
     def files(self) -> list[Path]:
         """What lies in the temporary folder, without the examples that the page needs."""
         return [p for p in self.temp.rglob("*") if p.is_file() and not p.name.endswith("_synthetic.jpg")]
 
+    def pages(self) -> int:
+        """Of how many visitors the process knows anything: what stands on their page, or an answer not yet fetched."""
+        known = len(self._pages())
+        os.kill(self.pid, signal.SIGUSR1)
+        while len(self._pages()) == known:
+            time.sleep(0.05)
+        return int(self._pages()[-1].split()[1])
+
+    def _pages(self) -> list[str]:
+        return [line for line in self.log.read_text().splitlines() if line.startswith("HELD")]
+
 
 @contextmanager
-def serve_app(folder: Path, delete_cache: tuple[int, int] | None = None) -> Iterator[Served]:
-    """Start app.py on a free port; delete_cache: (seconds between two looks, seconds that a file may live)."""
+def serve_app(folder: Path, patience: tuple[int, int] | None = None) -> Iterator[Served]:
+    """Start app.py on a free port; patience: (seconds between two looks, seconds until something is let go)."""
     environment = {k: v for k, v in os.environ.items() if k not in ("HF_HUB_OFFLINE", "GRADIO_ANALYTICS_ENABLED")}
     served = Served("", folder / "temp", folder / "log.txt")
     served.temp.mkdir()
     with open(served.log, "wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-u", "-c", SCRIPT, json.dumps(delete_cache)],
+            [sys.executable, "-u", "-c", SCRIPT, json.dumps(patience)],
             cwd=ROOT,
             env=environment | {"GRADIO_TEMP_DIR": str(served.temp), "OMP_NUM_THREADS": "1"},
             stdout=log,
@@ -60,7 +80,7 @@ def serve_app(folder: Path, delete_cache: tuple[int, int] | None = None) -> Iter
             assert process.poll() is None, served.log.read_text()
             time.sleep(0.2)
         url = served.log.read_text().split(mark)[1].split()[0].rstrip("/") + "/"
-        yield replace(served, url=url)
+        yield replace(served, url=url, pid=process.pid)
     finally:
         process.terminate()
         process.wait()

@@ -1,6 +1,7 @@
 """Uploads lose what is not the picture, and keep every pixel of it."""
 
 import io
+import struct
 import warnings
 
 import numpy as np
@@ -62,6 +63,43 @@ def test_texts_in_a_png_file_go_too(image):
     assert b"a secret remark" in whole and stripped.info == {}
 
 
+def test_a_png_file_keeps_its_parts_and_nothing_stands_behind_its_end(image):
+    """As open_image sees them: transparent and too small pictures too, and a chunk of a camera's own."""
+    for picture in (image.convert("RGBA"), image.resize((8, 8)), image.quantize(9)):
+        plain = encoded(picture, "PNG", transparency=3) if picture.mode == "P" else encoded(picture, "PNG")
+        remark = len(b"a secret remark").to_bytes(4, "big") + b"prVt" + b"a secret remark" + bytes(4)
+        whole = plain[:33] + remark + plain[33:] + b"Vienna"
+        assert strip(whole) == plain
+        turned = Image.open(io.BytesIO(strip(encoded(picture, "PNG", exif=exif(6)))))
+        assert dict(turned.getexif()) == {0x0112: 6} and np.array_equal(np.asarray(turned), np.asarray(picture))
+
+
+def test_a_comment_behind_the_first_frame_of_a_gif_file_goes_too(image):
+    frames = {"save_all": True, "append_images": [image.rotate(90)], "duration": 100}
+    plain = encoded(image, "GIF", **frames)
+    whole = plain[:-1] + b"\x21\xfe\x0fa secret remark\x00" + plain[-1:]  # an extension before the end
+    assert b"a secret remark" not in strip(whole)
+    assert np.array_equal(np.asarray(open_image(strip(whole))), np.asarray(open_image(whole)))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize("entry", [(11, 1, struct.pack(">f", 6)), (2, 2, b"6\0\0\0"), (3, 1, b"\0\x09\0\0")])
+def test_what_no_camera_says_of_the_side_that_is_up_breaks_nothing(image, kind, entry):
+    """A float, a text and a number too high: (type, count, value) of the tag."""
+    usual, strange = (struct.pack(">HHI", 0x0112, *of[:2]) + of[2] for of in ((3, 1, b"\0\x01\0\0"), entry))
+    tags = exif().tobytes()
+    assert usual in tags
+    stripped = strip(encoded(image, kind, exif=tags.replace(usual, strange)))
+    assert b"Vienna" not in stripped and not Image.open(io.BytesIO(stripped)).getexif()
+
+
+def test_an_image_too_large_to_be_opened_loses_what_it_says_too(image):
+    whole = encoded(image, "JPEG", exif=exif(6))
+    head = whole.index(b"\xff\xc0") + 5  # height and width, two bytes each
+    bomb = whole[:head] + b"\xff\xff\xff\xff" + whole[head + 4 :]
+    assert not any(secret in strip(bomb) for secret in SECRETS)
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP"])
 def test_a_file_that_says_nothing_is_left_as_it_is(image, kind):
     plain = encoded(image, kind)
@@ -71,11 +109,12 @@ def test_a_file_that_says_nothing_is_left_as_it_is(image, kind):
 @settings(deadline=None)
 @given(st.binary(max_size=60), st.integers(0, 2000))
 def test_no_bytes_break_it(garbage, length):
-    whole = encoded(Image.new("RGB", (40, 40)), "JPEG", exif=exif(6))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, about damaged tags
-        for data in (garbage, b"\xff\xd8\xff" + garbage, whole[:length], whole[:length] + garbage):
-            assert b"Vienna" not in strip(data) or not data.startswith(b"\xff\xd8\xff")
+        for kind, head in (("JPEG", b"\xff\xd8\xff"), ("PNG", b"\x89PNG\r\n\x1a\n")):
+            whole = encoded(Image.new("RGB", (40, 40)), kind, exif=exif(6))
+            for data in (garbage, head + garbage, whole[:length], whole[:length] + garbage):
+                assert b"Vienna" not in strip(data) or not data.startswith(head)
 
 
 def test_a_file_is_changed_in_its_place_and_nothing_is_left_beside_it(image, tmp_path):

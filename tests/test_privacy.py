@@ -1,19 +1,25 @@
 """A running server keeps nothing of an image: seen from outside, in its files, its answers, its log and its calls."""
 
 import io
+import socket
 import time
+from types import SimpleNamespace
 from urllib.error import HTTPError
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 from urllib.request import urlopen
 
+import gradio as gr
 import pytest
 from browser import Visitor
+from gradio.data_classes import PredictBodyInternal
+from gradio.state_holder import StateHolder
 from gradio_client import Client, handle_file
 from PIL import Image
 from served import serve_app
 from test_metadata import SECRETS, encoded, exif
 
 import app
+from skin_lesion.ui import privacy
 
 LOOK, AGE = 1, 6  # s; longer than an answer takes
 NAME = "anna-left-shoulder"  # of the uploaded file
@@ -21,7 +27,7 @@ NAME = "anna-left-shoulder"  # of the uploaded file
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    with serve_app(tmp_path_factory.mktemp("served"), delete_cache=(LOOK, AGE)) as served:
+    with serve_app(tmp_path_factory.mktemp("served"), patience=(LOOK, AGE)) as served:
         yield served
 
 
@@ -47,11 +53,11 @@ def fetch(served, path: str) -> bytes:
 
 
 def forgotten(served) -> None:
-    """Wait until nothing but the page's own examples is left."""
+    """Wait until nothing but the page's own examples is left, on disk and of what the process knows of a page."""
     patience = time.monotonic() + 60
-    while served.files() and time.monotonic() < patience:
+    while (served.files() or served.pages()) and time.monotonic() < patience:
         time.sleep(LOOK / 4)
-    assert served.files() == []
+    assert served.files() == [] and served.pages() == 0
 
 
 def endpoints(client) -> dict[str, bool]:
@@ -62,8 +68,7 @@ def endpoints(client) -> dict[str, bool]:
 
 
 def test_what_is_shipped_deletes_within_minutes_and_records_nothing(served):
-    look, age = app.demo.delete_cache
-    assert 0 < look <= 60 and 0 < age <= 300
+    assert 0 < privacy.LOOK <= 60 and 0 < privacy.AGE <= 300
     assert app.launch_options()["run_history"] is False and app.demo.analytics_enabled is False
     config = Client(served.url, verbose=False).config
     assert config["run_history"] is False and config["analytics_enabled"] is False
@@ -104,6 +109,71 @@ def test_every_file_is_gone_soon_after_each_endpoint(served, client, photographs
         assert served.files()
     forgotten(served)
     assert list(served.temp.rglob("*_synthetic.jpg")), "the page still has its examples"
+
+
+def test_an_upload_that_breaks_off_leaves_nothing(served):
+    host = urlsplit(served.url)
+    with socket.create_connection((host.hostname, host.port)) as connection:
+        head = 'Content-Disposition: form-data; name="files"; filename="half.jpg"'
+        connection.sendall(
+            f"POST /gradio_api/upload HTTP/1.1\r\nHost: {host.netloc}\r\nContent-Length: 1000000\r\n"
+            f"Content-Type: multipart/form-data; boundary=x\r\n\r\n--x\r\n{head}\r\n\r\n".encode()
+            + bytes(100_000)
+        )
+        while not any(file.stat().st_size for file in served.files()):
+            time.sleep(LOOK / 4)
+    forgotten(served)
+
+
+def test_a_page_left_open_is_forgotten_and_goes_on_working(served, browser, photographs):
+    """An example's maps come anew; those of a photograph cannot, and the page says why."""
+    visitor = Visitor(browser, served.url)
+    visitor.click_example(4)
+    assert served.pages()
+    forgotten(served)
+    tab = visitor.open_tab("gradcam")
+    drawn = "[...document.querySelectorAll('#cam-map img, #cam-all img')].filter((image) => image.naturalWidth).length"
+    visitor.page.wait_for_function(f"{drawn} == 8")
+    forgotten(served)
+    tab.locator("input[type=range]").first.press("ArrowLeft")
+    visitor.page.get_by_text("The map was kept for a few minutes only").wait_for()
+    tab.locator("#cam-target input[value=nv]").check()
+    tab.get_by_text("Grad-CAM for Melanocytic nevi").wait_for()
+    visitor.open_tab("predict")
+    visitor.upload(photographs[0])
+    answer = visitor.page.locator("#answer").text_content()
+    forgotten(served)
+    visitor.open_tab("gradcam").get_by_text("The file is not there, or not any more").wait_for()
+    assert visitor.page.locator("#answer").text_content() == answer
+    visitor.close()
+
+
+def test_no_page_can_be_stored(served):
+    with pytest.raises(HTTPError, match="404"):
+        urlopen(f"{served.url}gradio_api/deep_link?session_hash=abc")
+
+
+def test_what_waits_or_runs_is_not_forgotten(tmp_path):
+    """Neither the page nor the uploads that it is about to read, however long it takes."""
+    upload, other = tmp_path / "lesion.png", tmp_path / "other.png"
+    file = {"path": str(upload), "meta": {"_type": "gradio.FileData"}}
+    with gr.Blocks() as demo:
+        gr.HTML()
+    demo.upload_file_set |= {str(upload), str(other)}
+    demo._queue.event_ids_to_events["1"] = SimpleNamespace(
+        session_hash="busy", data=PredictBodyInternal(data=[[file], 1])
+    )
+    held = StateHolder()
+    held.set_blocks(demo)
+    server = SimpleNamespace(state_holder=held, get_blocks=lambda: demo)
+    for path, page in ((upload, "busy"), (other, "idle")):
+        path.touch()
+        held[page]
+    time.sleep(0.3)
+    privacy.forget_pages(server, 0.2)
+    privacy.delete_files(demo, tmp_path, 0.2)
+    assert list(held.session_data) == ["busy"] and list(tmp_path.iterdir()) == [upload]
+    assert demo.upload_file_set == {str(upload)}
 
 
 def test_nobody_finds_the_files_of_another(served, client, photographs):

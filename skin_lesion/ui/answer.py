@@ -64,6 +64,20 @@ def answer(
     )
 
 
+def reopened(
+    classifier: Classifier, path: str | None, opacity: float, beside: bool, page: Page
+) -> Iterator[tuple[Any, ...]]:
+    """The tab of the maps is opened: where the page was forgotten meanwhile, and its pictures with it, they come anew.
+
+    So `answer` without the answer, which stays: class, method, map, caption, maps of all classes, button and page.
+    """
+    if path is None or page.path is not None:
+        yield (gr.skip(),) * 7
+        return
+    for _, *maps in answer(classifier, path, opacity, beside, page):
+        yield tuple(maps)
+
+
 def another_map(
     classifier: Classifier, path: str | None, code: str | None, method: str, opacity: float, beside: bool, page: Page
 ) -> Iterator[tuple[Any, ...]]:
@@ -76,9 +90,10 @@ def another_map(
     hidden = gr.update(visible=False)
     still_wanted = page.ask()
     page.view = opacity, beside
-    if code is None or path != page.path:  # `answer` is about to say what is on the page
+    if code is None or page.path not in (path, None):  # `answer` is about to say what is on the page
         yield nothing
         return
+    page.path = path  # where the page was forgotten after some minutes, its image may still be there
     if page.shown and (code, method) == (page.shown.code, page.shown.method):  # as `answer` and `stop` set them
         yield gr.skip(), gradcam_tab.caption_html(page.shown, classifier.metrics, t), hidden, gr.skip()
         return
@@ -122,6 +137,9 @@ def stop(classifier: Classifier, page: Page) -> tuple[Any, ...]:
 def repaint(path: str | None, opacity: float, beside: bool, page: Page) -> Any:
     """The map that is on the page once more, with another opacity; nothing, if another image has come meanwhile."""
     page.view = opacity, beside  # a map in the making takes it from there
+    if page.path is None and path:
+        t = language()
+        gr.Info(t("The map was kept for a few minutes only: choose a class, or the image once more."))
     if page.shown is None or page.path != path:
         return gr.skip()
     try:

@@ -18,7 +18,6 @@ from skin_lesion.language import Translator
 from skin_lesion.parts import data_uri
 from skin_lesion.predict import Classifier
 from skin_lesion.rows import Filter, Row, csv_text, json_text, ordered
-from skin_lesion.ui.gradcam_tab import STATE_SECONDS
 from skin_lesion.ui.i18n import block, label, language
 from skin_lesion.ui.upload import LesionFiles
 
@@ -89,7 +88,7 @@ def build(classifier: Classifier) -> None:
             elem_id="batch-table",
         )
         downloads = gr.HTML(elem_id="batch-downloads")
-    batch = gr.State(Batch(), time_to_live=STATE_SECONDS)
+    batch = gr.State(Batch())
 
     wanted: list[Any] = [codes, possible, several, at_most, problems, order]
     shown: list[Any] = [files, progress, stop_button, results, downloads, summary, table, batch]

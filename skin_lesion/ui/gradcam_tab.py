@@ -20,7 +20,6 @@ from skin_lesion.parts import data_uri, legend_html, map_html
 from skin_lesion.predict import Classifier
 from skin_lesion.ui.i18n import block, label
 
-STATE_SECONDS = 300  # after the last change, for which the server remembers the map on a page
 SMALL = 320  # px, the longer side of a picture in the row of all seven
 
 
@@ -106,9 +105,7 @@ def build(classifier: Classifier) -> GradcamTab:
     )
     with gr.Accordion(label("How good these maps are, and where they mislead"), open=False, elem_id="cam-measured"):
         gr.Markdown(explanation_page(classifier.metrics))
-    return GradcamTab(
-        target, method, map_, caption, opacity, beside, stop, all_classes, gr.State(Page(), time_to_live=STATE_SECONDS)
-    )
+    return GradcamTab(target, method, map_, caption, opacity, beside, stop, all_classes, gr.State(Page()))
 
 
 def _all_classes_note(t: Translator) -> str:

@@ -1,28 +1,63 @@
-"""What the server does with an upload before anything else does."""
+"""What the server does so that nothing of a visitor's images outlives the answer by more than minutes."""
 
+import asyncio
+import atexit
 import json
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+from gradio import Blocks
 from starlette.concurrency import run_in_threadpool
+from starlette.responses import PlainTextResponse
 
 from skin_lesion.metadata import strip_file
 
+LOOK = 60  # s, between two looks
+AGE = 300  # s, after which a file, and what is known of a page, is let go
 
-class DropMetadata:
+
+@cache
+def own_folder() -> Path:
+    """Where gradio puts uploads and results of all components that are made from now on: a folder of this process.
+
+    gradio's own is shared by all apps of a computer, so that nobody could say of a file there that it may go.
+    """
+    place = os.environ.get("GRADIO_TEMP_DIR")
+    if place:
+        Path(place).mkdir(parents=True, exist_ok=True)
+    folder = TemporaryDirectory(prefix="skin_lesion_", dir=place)
+    atexit.register(folder.cleanup)
+    os.environ["GRADIO_TEMP_DIR"] = folder.name
+    return Path(folder.name)
+
+
+class KeepPrivate:
     """ASGI middleware: files that were uploaded have lost place, time and camera before anybody is told where they are.
 
     gradio's /upload answers with the paths that it wrote; the answer is held back until they are stripped. So it holds
-    for the page, for programs and for every tab that takes files.
+    for the page, for programs and for every tab that takes files. And its /deep_link, which would write what stands on
+    a page to disk for good, is not there.
     """
 
     def __init__(self, app: Any) -> None:
         self.app = app
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http" or scope["method"] != "POST" or not scope["path"].endswith("/upload"):
+        if scope["type"] == "http" and scope["path"].endswith("/deep_link"):
+            await PlainTextResponse("Pages are not stored here.", 404)(scope, receive, send)
+        elif scope["type"] == "http" and scope["method"] == "POST" and scope["path"].endswith("/upload"):
+            await self._upload(scope, receive, send)
+        else:
             await self.app(scope, receive, send)
-            return
+
+    async def _upload(self, scope: Any, receive: Any, send: Any) -> None:
         messages: list[Any] = []
 
         async def hold(message: Any) -> None:
@@ -34,3 +69,58 @@ class DropMetadata:
                 await run_in_threadpool(strip_file, Path(path))
         for message in messages:
             await send(message)
+
+
+@asynccontextmanager
+async def forgetting(app: Any) -> AsyncIterator[None]:
+    """The server's lifespan: every LOOK seconds files and pages older than AGE are let go, and all files at the end.
+
+    In the place of Blocks(delete_cache=…), which leaves uploads that broke off, and what an output shows after a
+    gr.skip(); and which remembers of a page, the answers among it, all until 10,000 newer pages have come.
+    """
+
+    async def look() -> None:
+        while True:
+            await asyncio.sleep(LOOK)
+            forget_pages(app, AGE)
+            await run_in_threadpool(delete_files, app.get_blocks(), own_folder(), AGE)
+
+    task = asyncio.create_task(look())
+    try:
+        yield
+    finally:
+        task.cancel()
+        delete_files(app.get_blocks(), own_folder(), -1)
+
+
+def forget_pages(app: Any, age: float) -> None:
+    """Let go what gradio knows of the pages that asked nothing for `age` seconds; what waits or runs starts anew.
+
+    Of a page it holds the state, the last values of the components and the answers that nobody fetched.
+    """
+    blocks, pages = app.get_blocks(), app.state_holder
+    now = datetime.now()
+    for event in list(blocks._queue.event_ids_to_events.values()):  # that wait or run
+        pages.time_last_used[event.session_hash] = now
+        request = repr(event.data)  # of any form, as anybody can send one
+        for upload in blocks.upload_file_set.copy():
+            if upload in request:
+                with suppress(FileNotFoundError):
+                    os.utime(upload)  # as good as new: it is still to be read
+    for page, used in list(pages.time_last_used.items()):
+        if now - used > timedelta(seconds=age):
+            for held in (pages.session_data, pages.time_last_used):
+                held.pop(page, None)
+            for held in (blocks._queue.pending_messages_per_session, blocks._queue.pending_event_ids_session):
+                held.pop(page, None)
+
+
+def delete_files(blocks: Blocks, folder: Path, age: float) -> None:
+    """Delete the files below `folder` that are older than `age` seconds; those that the page itself needs stay."""
+    needed = set().union(*(getattr(block, "keep_in_cache", ()) for block in blocks.blocks.values()))
+    for path in folder.rglob("*"):
+        with suppress(OSError):  # gone meanwhile; or another look has more luck
+            if path.is_file() and str(path) not in needed and time.time() - path.stat().st_ctime > age:
+                path.unlink()
+                for files in blocks.temp_file_sets:  # gradio's own notes
+                    files.discard(str(path))

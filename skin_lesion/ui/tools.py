@@ -15,7 +15,7 @@ from gradio.mcp import GradioMCPServer, client_utils
 
 class Tools(GradioMCPServer):
     def convert_strings_to_filedata(self, value: Any, filedata_positions: list[list[str | int]]) -> Any:
-        """Arguments with files in the place of data: URIs; like uploads, they are deleted by Blocks(delete_cache=…)."""
+        """Arguments with files in the place of data: URIs; like uploads, they are deleted within minutes."""
         places = [place for position in filedata_positions for place in _each(value, position)]
         converted = super().convert_strings_to_filedata(value, places)
         keep = self.blocks.upload_file_set.add
