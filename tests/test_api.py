@@ -21,12 +21,12 @@ from typing import Any, Union, get_args, get_origin, get_type_hints, is_typeddic
 import httpx
 import numpy as np
 import pytest
-from gradio import processing_utils, route_utils
-from gradio.utils import get_upload_folder
+from gradio import processing_utils
 from gradio_client import Client, handle_file
 from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 from PIL import Image
+from test_metadata import SECRETS, exif
 
 import app
 from skin_lesion.answers import API_VERSION, BatchAnswer, ClassAnswer, ExplainAnswer, ModelAnswer, PredictAnswer, fields
@@ -35,6 +35,7 @@ from skin_lesion.explain import METHODS
 from skin_lesion.language import translator
 from skin_lesion.texts import DISCLAIMER
 from skin_lesion.ui import api, api_tab
+from skin_lesion.ui.privacy import delete_files, own_folder
 from skin_lesion.ui.snippets import BASE, MCP, SNIPPETS
 
 ROOT = Path(__file__).parents[1]
@@ -260,9 +261,9 @@ def ask(server: str, *calls: tuple[str, dict]) -> list:
     return asyncio.run(session())
 
 
-def data_uri(image: Image.Image) -> str:
+def data_uri(image: Image.Image, **options) -> str:
     file = io.BytesIO()
-    image.save(file, "PNG")
+    image.save(file, "PNG", **options)
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
@@ -359,14 +360,15 @@ def test_bad_input_to_a_tool_gets_a_readable_error(server, tool, given, message)
 
 
 def test_no_image_that_came_as_a_data_uri_outlives_the_cleaning(demo, server):
-    """A picture that nobody else has, so that its files are this test's own."""
+    """A picture that nobody else has, so that its files are this test's own; and as a camera writes it."""
     noise = np.frombuffer(os.urandom(64 * 64 * 3), np.uint8).reshape(64, 64, 3)
-    uri = data_uri(Image.fromarray(noise))
+    uri = data_uri(Image.fromarray(noise), exif=exif())
     _, answer = ask(server, ("predict", {"image": uri}))
     assert not answer.isError
-    kept = Path(get_upload_folder()) / processing_utils.hash_base64(uri) / "file.png"
+    kept = own_folder() / processing_utils.hash_base64(uri) / "file.png"
     assert kept.is_file()  # gradio's copy; where it makes none any more, Tools.convert_strings_to_filedata can go
-    route_utils.delete_files_created_by_app(demo, -1)
+    assert not any(secret in kept.read_bytes() for secret in SECRETS)
+    delete_files(demo, own_folder(), -1)
     assert not kept.exists()
 
 

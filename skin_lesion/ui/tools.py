@@ -2,25 +2,34 @@
 
 gradio 6.31 answers with Python's notation of an object (None, 'mel') where a client expects JSON; it shows no picture
 where an endpoint has two answers and the client follows no progress; it keeps an image that was sent as a data: URI
-for ever, unlike every other upload; and it takes no list of files. Where a later gradio has other methods, its own
-behaviour comes back.
+for ever and whole, unlike every other upload; and it takes no list of files. Where a later gradio has other methods,
+its own behaviour comes back.
 """
 
 import json
+from pathlib import Path
 from typing import Any
 
 import gradio.mcp
 from gradio.mcp import GradioMCPServer, client_utils
 
+from skin_lesion.metadata import strip_file
+from skin_lesion.ui.privacy import own_folder
+
 
 class Tools(GradioMCPServer):
     def convert_strings_to_filedata(self, value: Any, filedata_positions: list[list[str | int]]) -> Any:
-        """Arguments with files in the place of data: URIs; like uploads, they are deleted within minutes."""
+        """Arguments with files in the place of data: URIs; like uploads they lose what is not the picture."""
         places = [place for position in filedata_positions for place in _each(value, position)]
         converted = super().convert_strings_to_filedata(value, places)
-        keep = self.blocks.upload_file_set.add
-        client_utils.traverse(converted, lambda file: keep(file["path"]), client_utils.is_file_obj_with_meta)
+        client_utils.traverse(converted, self._as_uploaded, client_utils.is_file_obj_with_meta)
         return converted
+
+    def _as_uploaded(self, file: dict[str, Any]) -> None:
+        path = Path(file["path"])
+        if path.parent.parent == own_folder() and path.is_file():  # not an address
+            strip_file(path)
+            self.blocks.upload_file_set.add(str(path))
 
     async def _execute_tool_without_progress(self, job: Any) -> list[Any]:
         """One value for each answer of the endpoint; the client gives several as a tuple."""
@@ -46,5 +55,9 @@ def _each(value: Any, position: list[str | int]) -> list[list[str | int]]:
 
 
 def use() -> None:
-    """Let launch(mcp_server=True) serve Tools: gradio has no option for the class, and makes the server itself."""
+    """Let launch(mcp_server=True) serve Tools: gradio has no option for the class, and makes the server itself.
+
+    It writes into the folder that the variable GRADIO_TEMP_DIR named when gradio was imported.
+    """
     gradio.mcp.GradioMCPServer = Tools  # type: ignore[misc]
+    gradio.mcp.DEFAULT_TEMP_DIR = str(own_folder())
