@@ -246,6 +246,15 @@ def test_opacity_and_the_picture_beside_need_no_new_map(classifier, picture):
     assert np.array_equal(np.asarray(last[0])[:90], plain[:90])
 
 
+def test_whatever_is_typed_beside_a_slider_counts_as_what_the_page_then_shows():
+    """None is what the page sends of an emptied field, in which it shows the least value once it is left."""
+    sliders = [block for block in app.demo.blocks.values() if isinstance(block, gr.Slider)]
+    assert len(sliders) == 4  # opacity, share, threshold, number of patients
+    for slider in sliders:
+        typed = [None, slider.minimum - 1, slider.minimum, slider.maximum, slider.maximum + 50]
+        assert [slider.preprocess(value) for value in typed] == [slider.minimum] * 3 + [slider.maximum] * 2
+
+
 def test_a_map_that_is_given_up_is_computed_no_further():
     asked = []
 

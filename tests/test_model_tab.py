@@ -128,11 +128,6 @@ def test_another_score_starts_anew(bundled):
     assert ill == round(1000 * curve["cases"] / curve["images"]) and f"of whom {ill} have it" in html
 
 
-def test_a_number_that_is_being_typed_is_waited_for(bundled):
-    assert threshold.move(bundled.metrics, "melanoma", None, 5) == gr.skip()
-    assert threshold.move(bundled.metrics, "melanoma", 5, None) == gr.skip()
-
-
 def test_a_folder_without_figures_says_so(classifier):
     tab = texts_of(replace(classifier, metrics={}))
     assert len(tab["text"]) == 1 and "carries no held-out figures" in tab["text"][0] and not tab["events"]

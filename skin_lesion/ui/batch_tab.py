@@ -20,7 +20,7 @@ from skin_lesion.predict import Classifier
 from skin_lesion.rows import Filter, Row, csv_text, json_text, ordered
 from skin_lesion.ui.gradcam_tab import STATE_SECONDS
 from skin_lesion.ui.i18n import block, label, language
-from skin_lesion.ui.upload import LesionFiles
+from skin_lesion.ui.upload import LesionFiles, Range
 
 BATCHES = 2  # read at a time, for all visitors together
 QUEUE = "batch"  # in which the tab and the endpoint /batch wait together
@@ -63,7 +63,7 @@ def build(classifier: Classifier) -> None:
             )
             possible = gr.Checkbox(False, label=label("Also where one of them is among the possible classes"))
             several = gr.Checkbox(False, label=label("Only where more than one class is possible"))
-            at_most = gr.Slider(0, 1, 1, step=0.01, label=label("Only where the first guess has at most this share"))
+            at_most = Range(0, 1, 1, step=0.01, label=label("Only where the first guess has at most this share"))
             problems = gr.Checkbox(
                 False, label=label("Only with a problem: not read, not like a dermatoscopic image, or of poor quality")
             )

@@ -19,6 +19,7 @@ from skin_lesion.overlay import CAVEAT, OPACITY, overlay, shrunk
 from skin_lesion.parts import data_uri, legend_html, map_html
 from skin_lesion.predict import Classifier
 from skin_lesion.ui.i18n import block, label
+from skin_lesion.ui.upload import Range
 
 STATE_SECONDS = 300  # after the last change, for which the server remembers the map on a page
 SMALL = 320  # px, the longer side of a picture in the row of all seven
@@ -54,7 +55,7 @@ class GradcamTab(NamedTuple):
     method: gr.Radio
     map: gr.Image
     caption: gr.HTML
-    opacity: gr.Slider
+    opacity: Range
     beside: gr.Checkbox
     stop: gr.Button
     all_classes: gr.Gallery
@@ -89,7 +90,7 @@ def build(classifier: Classifier) -> GradcamTab:
     )
     stop = gr.Button(label("Stop"), size="sm", visible=False, elem_id="cam-stop")
     caption = gr.HTML(block(empty), elem_id="cam-caption")
-    opacity = gr.Slider(0, 1, value=OPACITY, step=0.05, label=label("Opacity of the map"))
+    opacity = Range(0, 1, value=OPACITY, step=0.05, label=label("Opacity of the map"))
     beside = gr.Checkbox(False, label=label("The image without the map beside it"))
     gr.HTML(block(_all_classes_note))
     all_classes = gr.Gallery(

@@ -103,3 +103,17 @@ class Choice(gr.Dropdown):
 
     def preprocess(self, payload: str | None) -> str | None:
         return payload
+
+
+class Range(gr.Slider):
+    """A gr.Slider whose handler gets what the page shows once its field is left, whatever was typed into it.
+
+    The page sends an emptied field as None and a number beyond an end as it is, then shows the least or that end;
+    gr.Slider answers with an error.
+    """
+
+    is_template = True  # the browser shows it as gr.Slider
+
+    def preprocess(self, payload: float | None) -> float:
+        typed = self.minimum if payload is None else payload
+        return super().preprocess(min(max(typed, self.minimum), self.maximum))
