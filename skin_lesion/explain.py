@@ -67,7 +67,7 @@ METHODS = {
 
 def check_method(name: str) -> str:
     """The name itself. Raises ValueError where it is none of METHODS; lists them."""
-    if name not in METHODS:
+    if name not in tuple(METHODS):  # which, unlike a dict, compares what cannot be hashed too: JSON holds lists
         raise ValueError(f"Unknown method {name!r}. Use one of: {', '.join(METHODS)}.")
     return name
 

@@ -137,6 +137,11 @@ def test_missing_image_unknown_class_and_bad_opacity_say_what_is_valid(client, p
         client.predict(None, api_name="/predict")
     with pytest.raises(Exception, match="'melanoma'.*akiec, bcc, bkl, df, mel, nv, vasc"):
         client.predict(handle_file(picture), "melanoma", api_name="/explain")
+    for wrong in (["mel"], {"code": "mel"}):
+        with pytest.raises(Exception, match="'mel'.*akiec, bcc, bkl, df, mel, nv, vasc"):
+            client.predict(handle_file(picture), wrong, api_name="/explain")
+        with pytest.raises(Exception, match="'mel'.*gradcam, finer, integrated_gradients, occlusion"):
+            client.predict(handle_file(picture), "mel", 0.7, wrong, api_name="/explain")
     with pytest.raises(Exception, match="5 is not a number from 0 to 1"):
         client.predict(handle_file(picture), "mel", 5, api_name="/explain")
 
@@ -308,6 +313,7 @@ def test_the_group_stands_in_words(classifier, picture):
     prediction = classifier.predict(picture)
     html = predict_tab.answer_html(prediction, classifier.metrics, EN)
     assert prediction.lesion_class.group_note in html and "not a diagnosis" in html
+    assert "never calibrated" in html  # this classifier was not
 
 
 @pytest.mark.parametrize(
