@@ -159,7 +159,7 @@ if spaces is not None:
     def gpu_slot() -> None:
         """ZeroGPU stops a Space in which no function asks for a GPU.
 
-        Nothing here needs one: an image takes some 15 ms on the CPU, less than the wait for a shared GPU.
+        Nothing here needs one: the CPU has read an image before the wait for a shared GPU is over.
         """
 
 

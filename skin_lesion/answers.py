@@ -6,6 +6,8 @@ A field is never renamed, retyped or moved without a new API_VERSION: tests/api_
 from types import UnionType
 from typing import Annotated, Any, TypedDict, Union, get_args, get_origin, get_type_hints, is_typeddict
 
+from skin_lesion.quality import HINTS
+
 API_VERSION = "1.0.0"  # of the named endpoints, by the rule in CHANGELOG.md; /model answers with it
 
 
@@ -33,7 +35,7 @@ class PredictAnswer(TypedDict):
         "Whether the image resembles the dermatoscopic images of the training; if false, disregard the answer. Null if "
         "the model was never calibrated.",
     ]
-    quality: Annotated[list[str], "What makes the image less usable: small, dark, overexposed, blurred, cut_off."]
+    quality: Annotated[list[str], f"What makes the image less usable: {', '.join(HINTS)}."]
     model: Annotated[ModelName, "Which model answered."]
 
 
