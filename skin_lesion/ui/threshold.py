@@ -86,7 +86,7 @@ def _lead(t: Translator) -> str:
 
 
 def _aim(sensitivity: float, t: Translator) -> str:
-    return t("Find {count} of 100", count=round(100 * sensitivity))
+    return t("Aim at {count} of 100", count=round(100 * sensitivity))
 
 
 def no_decision(t: Translator) -> str:
