@@ -25,7 +25,7 @@ from skin_lesion.language import LANGUAGES, translator
 from skin_lesion.model import ModelError
 from skin_lesion.overlay import overlay
 from skin_lesion.texts import CITATION, DISCLAIMER, ETHICS, LIMITS
-from skin_lesion.ui import answer, classes_tab, gradcam_tab, predict_tab
+from skin_lesion.ui import answer, api, classes_tab, gradcam_tab, predict_tab
 from skin_lesion.ui.about_tab import about_markdown
 from skin_lesion.ui.gradcam_tab import Page
 
@@ -345,19 +345,23 @@ def test_a_model_that_cannot_be_loaded_is_replaced_visibly_and_only_on_request(m
         app.load_model()
     monkeypatch.setenv("SKIN_LESION_FALLBACK", "bundled")
     with caplog.at_level(logging.WARNING):
-        classifier, fallback = app.load_model()
+        classifier, replaced = app.load_model()
     assert classifier.source == "bundled"
     assert "/nowhere" in caplog.text and "bundled model is used instead" in caplog.text
-    assert "/nowhere" in fallback
-    demo = app.build_demo(classifier, fallback)
+    assert replaced == "local-dir:/nowhere"
+    demo = app.build_demo(classifier, replaced)
     head = next(b.value for b in demo.blocks.values() if isinstance(b, gr.HTML))
-    assert "could not be loaded; the bundled one answers instead" in app.I18N.translations["en"][head.key]
+    said = {code: table[head.key] for code, table in app.I18N.translations.items()}
+    assert "local-dir:/nowhere could not be loaded; the bundled one answers instead" in said["en"]
+    assert "local-dir:/nowhere konnte nicht geladen werden" in said["de"] and len(set(said.values())) == len(LANGUAGES)
+    about = api.Endpoints(classifier, replaced).model()
+    assert about["fallback"] == "The model local-dir:/nowhere could not be loaded; the bundled one answers instead."
 
 
 def test_the_model_comes_from_the_variable(monkeypatch, model_folder):
     monkeypatch.setenv("SKIN_LESION_MODEL", f"local-dir:{model_folder}")
-    classifier, fallback = app.load_model()
-    assert classifier.source == f"local-dir:{model_folder}" and fallback == ""
+    classifier, replaced = app.load_model()
+    assert classifier.source == f"local-dir:{model_folder}" and replaced == ""
 
 
 def test_zerogpu_finds_a_function_and_cpu_hardware_needs_none(monkeypatch):

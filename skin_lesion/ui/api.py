@@ -18,9 +18,10 @@ from skin_lesion.explain import METHODS
 from skin_lesion.explain import explain as maps_of
 from skin_lesion.explanation_tables import explanation_sentence
 from skin_lesion.images import ImageError, open_image
+from skin_lesion.language import translator
 from skin_lesion.overlay import CAVEAT, OPACITY, render
 from skin_lesion.predict import Classifier
-from skin_lesion.texts import DISCLAIMER
+from skin_lesion.texts import DISCLAIMER, stand_in
 from skin_lesion.ui import tools
 from skin_lesion.ui.batch_tab import BATCHES, QUEUE
 from skin_lesion.ui.upload import Choice, LesionFiles, LesionImage
@@ -31,7 +32,7 @@ class Endpoints:
     """One public method for each, of its name."""
 
     classifier: Classifier
-    fallback: str = ""  # why the bundled model stands in for the wanted one
+    replaced: str = ""  # source of the wanted model where the bundled one stands in for it
 
     def predict(self, image: str | None) -> PredictAnswer:
         """Tell which of seven kinds of skin lesion a dermatoscopic image shows, with probabilities.
@@ -92,7 +93,7 @@ class Endpoints:
             "api_version": API_VERSION,
             "source": self.classifier.source,
             "revision": self.classifier.revision,
-            "fallback": self.fallback or None,
+            "fallback": stand_in(self.replaced, translator()) if self.replaced else None,
             "disclaimer": DISCLAIMER,
             "metrics": self.classifier.metrics,
         }
@@ -111,9 +112,9 @@ def description(endpoint: Callable[..., Any]) -> str:
     return f"{what} {DISCLAIMER} Answers with JSON: {listed}"
 
 
-def build(classifier: Classifier, fallback: str = "") -> None:
+def build(classifier: Classifier, replaced: str = "") -> None:
     """Add the endpoints to the Blocks that is being built."""
-    endpoints = Endpoints(classifier, fallback)
+    endpoints = Endpoints(classifier, replaced)
     tools.use()
     # Components that are never shown give the endpoints their types and file handling.
     with gr.Group(visible=False):
