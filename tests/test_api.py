@@ -29,10 +29,21 @@ from mcp.client.streamable_http import streamable_http_client
 from PIL import Image
 
 import app
-from skin_lesion.answers import API_VERSION, BatchAnswer, ClassAnswer, ExplainAnswer, ModelAnswer, PredictAnswer, fields
+from skin_lesion.answers import (
+    API_VERSION,
+    BatchAnswer,
+    BatchError,
+    ClassAnswer,
+    ExplainAnswer,
+    ModelAnswer,
+    PredictAnswer,
+    fields,
+)
+from skin_lesion.batch import MAX_IMAGES
 from skin_lesion.classes import CLASSES, CODES
 from skin_lesion.explain import METHODS
 from skin_lesion.language import translator
+from skin_lesion.quality import HINTS
 from skin_lesion.texts import DISCLAIMER
 from skin_lesion.ui import api, api_tab
 from skin_lesion.ui.snippets import BASE, MCP, SNIPPETS
@@ -126,9 +137,12 @@ def test_answers_have_the_documented_fields_and_types(client, here):
     assert fits(client.predict(image, api_name="/predict"), PredictAnswer)
     assert fits(client.predict(image, "df", 0.5, "finer", api_name="/explain")[1], ExplainAnswer)
     answered, failed = client.predict([image, handle_file(__file__)], api_name="/batch")
-    hints = get_type_hints(BatchAnswer, include_extras=True)
-    assert list(answered) == [name for name in hints if name not in ("error", "left_out")]
-    assert list(failed) == ["image", "error"] and all(fits(row[n], hints[n]) for row in (answered, failed) for n in row)
+    assert (
+        fits(answered, BatchAnswer)
+        and fits(failed | {"left_out": 3}, BatchError)
+        and list(failed) == ["image", "error"]
+    )
+    assert BatchAnswer.__required_keys__ == set(answered) and BatchError.__required_keys__ == set(failed)
     classes = client.predict(api_name="/classes")
     assert len(classes) == len(CLASSES) and all(fits(c, ClassAnswer) for c in classes)
     assert fits(client.predict(api_name="/model"), ModelAnswer)
@@ -140,6 +154,19 @@ def test_a_calibrated_model_answers_with_the_documented_types_too():
     example = app.examples_for(classifier)[0]
     answer = classifier.predict(example.path).to_dict()
     assert answer["set95"] and answer["dermatoscopic"] is True and fits(answer, PredictAnswer)
+
+
+def test_explain_says_of_the_image_what_predict_says(client, here):
+    image = handle_file("lesion.jpg")
+    predicted, (_, explained) = (client.predict(image, api_name=f"/{name}") for name in ("predict", "explain"))
+    common = ("set90", "set95", "malignant", "dermatoscopic", "quality", "model")
+    assert [explained[name] for name in common] == [predicted[name] for name in common]
+
+
+def test_figures_and_codes_in_descriptions_are_those_of_the_code():
+    assert f"up to {MAX_IMAGES} " in api.description(api.Endpoints.batch)
+    assert f"up to {MAX_IMAGES} images" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f": {', '.join(HINTS)}." in api.description(api.Endpoints.predict)
 
 
 # The tab

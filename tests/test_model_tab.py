@@ -102,6 +102,11 @@ def test_a_rounded_zero_is_not_sold_as_never():
     assert "fewer than 1 would have it all the same" in words(html)
 
 
+def test_the_sentences_count_as_many_patients_as_the_figure_shows():
+    named = {n for sentence in translator("de").table for n in re.findall(r"([\d,]+) patients", sentence)}
+    assert named == {f"{PATIENTS:,}"}
+
+
 def test_the_figure_has_a_cell_for_everybody():
     cells = set()
     for begin, end in ((0, 3), (3, 30), (30, 111), (111, PATIENTS)):

@@ -11,7 +11,16 @@ from typing import Any, cast, get_args, get_type_hints
 import gradio as gr
 from PIL import Image
 
-from skin_lesion.answers import API_VERSION, BatchAnswer, ClassAnswer, ExplainAnswer, ModelAnswer, PredictAnswer, fields
+from skin_lesion.answers import (
+    API_VERSION,
+    BatchAnswer,
+    BatchError,
+    ClassAnswer,
+    ExplainAnswer,
+    ModelAnswer,
+    PredictAnswer,
+    fields,
+)
 from skin_lesion.batch import Named, classify
 from skin_lesion.classes import CLASSES, CODES, check_code
 from skin_lesion.explain import METHODS
@@ -61,6 +70,7 @@ class Endpoints:
             picture = render(opened, explanation, opacity)
         except ValueError as error:
             raise gr.Error(str(error), print_exception=False) from error
+        answer = prediction.to_dict()
         return picture, {
             "target": code,
             "method": explanation.method,
@@ -70,10 +80,15 @@ class Endpoints:
             "peak": explanation.peak,
             "caveat": CAVEAT,
             "measured": explanation_sentence(self.classifier.metrics, explanation.method, code),
-            "model": prediction.to_dict()["model"],
+            "model": answer["model"],
+            "set90": answer["set90"],
+            "set95": answer["set95"],
+            "malignant": answer["malignant"],
+            "dermatoscopic": answer["dermatoscopic"],
+            "quality": answer["quality"],
         }
 
-    def batch(self, files: list[Named]) -> list[BatchAnswer]:
+    def batch(self, files: list[Named]) -> list[BatchAnswer | BatchError]:
         """Classify up to 200 dermatoscopic images at once; a file that cannot be read does not stop the others.
 
         Args:
@@ -81,7 +96,7 @@ class Endpoints:
         """
         if not files:
             raise gr.Error("There is no file yet: send a list of images or zip files.", print_exception=False)
-        return [cast(BatchAnswer, row) for row in classify(self.classifier, files)]
+        return cast(list[BatchAnswer | BatchError], list(classify(self.classifier, files)))
 
     def classes(self) -> list[ClassAnswer]:
         """List the seven classes in the order of the model's outputs, with names, groups and descriptions."""
