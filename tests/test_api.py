@@ -18,6 +18,7 @@ import zipfile
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints, is_typeddict
 
+import gradio as gr
 import httpx
 import numpy as np
 import pytest
@@ -45,7 +46,7 @@ from skin_lesion.explain import METHODS
 from skin_lesion.language import translator
 from skin_lesion.quality import HINTS
 from skin_lesion.texts import DISCLAIMER
-from skin_lesion.ui import api, api_tab
+from skin_lesion.ui import api, api_tab, upload
 from skin_lesion.ui.snippets import BASE, MCP, SNIPPETS
 
 ROOT = Path(__file__).parents[1]
@@ -349,6 +350,26 @@ def test_an_image_is_taken_from_an_address_but_never_from_an_inner_network(serve
     assert refused.isError and f"cannot be fetched from {address}" in refused.content[0].text
     assert json.loads(answer.content[0].text) == client.predict(handle_file("lesion.png"), api_name="/predict")
     assert absent.isError and "404" in absent.content[0].text
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (httpx.ConnectTimeout("too slow"), True),
+        (httpx.InvalidURL("no port"), True),
+        (ValueError("Hostname inner failed validation"), True),
+        (Exception("Failed to download file. Status code: 404"), True),
+        (PermissionError(13, "Permission denied", "/srv/secret"), False),
+        (KeyError("inner"), False),
+    ],
+)
+def test_only_what_the_address_is_to_blame_for_is_told(error, told):
+    async def move(address):
+        raise error
+
+    with pytest.raises(gr.Error, match="cannot be fetched from https://example.org/a.jpg") as raised:
+        asyncio.run(upload._fetched("https://example.org/a.jpg", move))
+    assert (str(error) in raised.value.message) is told and raised.value.print_exception is not told  # else in the log
 
 
 def test_a_file_uploaded_to_the_app_is_taken_by_its_address_and_no_other_file(server, client, here):
