@@ -8,6 +8,7 @@ import sys
 import time
 import types
 import zipfile
+from dataclasses import replace
 from importlib import reload
 from unittest import mock
 from urllib.request import urlopen
@@ -23,7 +24,7 @@ from skin_lesion.classes import BY_CODE, CODES
 from skin_lesion.explain import METHODS, Explanation, explain, steps
 from skin_lesion.language import LANGUAGES, translator
 from skin_lesion.model import ModelError
-from skin_lesion.overlay import overlay
+from skin_lesion.overlay import overlay, render
 from skin_lesion.texts import CITATION, DISCLAIMER, ETHICS, LIMITS
 from skin_lesion.ui import answer, api, classes_tab, gradcam_tab, predict_tab
 from skin_lesion.ui.about_tab import about_markdown
@@ -307,6 +308,18 @@ def test_the_map_can_be_taken_home_as_numbers_and_as_a_picture(classifier, pictu
 def test_a_map_that_is_zero_everywhere_says_so():
     caption = gradcam_tab.caption_html(Explanation("df", 0.01, np.zeros((6, 6), np.float32), 0.0), {}, EN)
     assert "found nothing in the image" in caption and "another method may" in caption and "download" not in caption
+
+
+def test_a_foreign_picture_is_called_so_before_its_map_and_no_share_stands_at_the_small_ones(image):
+    bundled, _ = app.load_model()
+    (foreign,) = (e.path for e in app.examples_for(bundled) if e.kind == "no lesion")
+    maps = explain(bundled, bundled.predict(foreign))
+    caption = gradcam_tab.caption_html(maps["mel"], bundled.metrics, EN)
+    assert caption.index("This does not look like a dermatoscopic image.") < caption.index("Melanoma (mel)")
+    assert [caption for _, caption in gradcam_tab.all_classes_items(Image.open(foreign), maps, EN)] == list(CODES)
+    looks_so = replace(maps["mel"], dermatoscopic=True)
+    assert "does not look like" not in gradcam_tab.caption_html(looks_so, bundled.metrics, EN)
+    assert render(image, maps["mel"]).height > render(image, looks_so).height  # the strip says so too
 
 
 def test_the_group_stands_in_words(classifier, picture):

@@ -229,6 +229,12 @@ def table(rows: list[Row], t: Translator) -> dict[str, Any]:
 def _cells(row: Row, t: Translator) -> list[str | float | None]:
     if "error" in row:
         return [row["image"], t("not read"), None, None, "", "", "", row["error"]]
+    seen = [
+        {True: t("yes"), False: t("no"), None: t("unknown")}[row["dermatoscopic"]],
+        ", ".join(map(hint_words(t).__getitem__, row["quality"])),
+    ]
+    if row["dermatoscopic"] is False:  # of it the answer says nothing; the downloads have it all the same
+        return [row["image"], t("not dermatoscopic"), None, None, "", *seen, ""]
     code = row["prediction"]
     return [
         row["image"],
@@ -236,8 +242,7 @@ def _cells(row: Row, t: Translator) -> list[str | float | None]:
         row["probabilities"][code],
         row["malignant"],
         ", ".join(sorted(row["set90"] or (), key=lambda c: -row["probabilities"][c])),
-        {True: t("yes"), False: t("no"), None: t("unknown")}[row["dermatoscopic"]],
-        ", ".join(map(hint_words(t).__getitem__, row["quality"])),
+        *seen,
         "",
     ]
 
