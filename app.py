@@ -28,7 +28,7 @@ from skin_lesion.examples import FOLDER, Example, read_examples, shown_together
 from skin_lesion.language import Translator
 from skin_lesion.model import ModelError
 from skin_lesion.predict import Classifier
-from skin_lesion.texts import DISCLAIMER, INPUT_NOTE, PRIVACY
+from skin_lesion.texts import DISCLAIMER, INPUT_NOTE, PRIVACY, stand_in
 from skin_lesion.ui import about_tab, api, api_tab, batch_tab, classes_tab, gallery, gradcam_tab, model_tab, predict_tab
 from skin_lesion.ui.answer import another_map, answer, reopened, repaint, stop
 from skin_lesion.ui.i18n import I18N, block, label
@@ -43,7 +43,8 @@ log = logging.getLogger("skin_lesion")
 
 
 def load_model() -> tuple[Classifier, str]:
-    """The model of SKIN_LESION_MODEL; or, if SKIN_LESION_FALLBACK allows it, the bundled one with the reason why.
+    """The model of SKIN_LESION_MODEL with ""; or, if SKIN_LESION_FALLBACK allows it, the bundled one with the source
+    of the wanted one, which cannot be loaded.
 
     Raises:
         ModelError: the model cannot be loaded, and nothing says that another may answer in its name.
@@ -60,7 +61,7 @@ def load_model() -> tuple[Classifier, str]:
             hint = "To let the bundled model answer in such a case, set SKIN_LESION_FALLBACK=bundled."
             raise ModelError(f"SKIN_LESION_MODEL={source}: {error} {hint}") from error
         log.warning("SKIN_LESION_MODEL=%s: %s The bundled model is used instead.", source, error)
-        return skin_lesion.load(), f"The model {source} could not be loaded; the bundled one answers instead."
+        return skin_lesion.load(), source
 
 
 def examples_for(classifier: Classifier) -> list[Example]:
@@ -69,18 +70,18 @@ def examples_for(classifier: Classifier) -> list[Example]:
     return shown_together(own, read_examples(EXAMPLES))
 
 
-def head_html(fallback: str, t: Translator) -> str:
-    """The first thing on the page: what this is not."""
+def head_html(replaced: str, t: Translator) -> str:
+    """The first thing on the page: what this is not. replaced: as for `build_demo`."""
     return (
         f"<header><h1>{t('Skin lesions under the dermatoscope')}</h1>"
         f'<div class="notice" role="note"><strong>{t(DISCLAIMER)}</strong> {t(INPUT_NOTE)} {t(PRIVACY)}</div>'
-        + (f'<div class="notice fallback" role="alert">{escape(fallback)}</div>' if fallback else "")
+        + (f'<div class="notice fallback" role="alert">{escape(stand_in(replaced, t))}</div>' if replaced else "")
         + "</header>"
     )
 
 
-def build_demo(classifier: Classifier, fallback: str = "") -> gr.Blocks:
-    """The whole page. fallback: why the bundled model stands in for the wanted one, else ""."""
+def build_demo(classifier: Classifier, replaced: str = "") -> gr.Blocks:
+    """The whole page. replaced: the source of the wanted model where the bundled one stands in for it, else ""."""
 
     def pick(event: gr.SelectData) -> str:
         """A click on an example: the page's own copy becomes the image, as if it had been uploaded."""
@@ -92,7 +93,7 @@ def build_demo(classifier: Classifier, fallback: str = "") -> gr.Blocks:
 
     own_folder()  # before the components ask where their files go
     with gr.Blocks(title="Skin lesion classifier", analytics_enabled=False) as demo:
-        gr.HTML(block(partial(head_html, fallback)), elem_id="head")
+        gr.HTML(block(partial(head_html, replaced)), elem_id="head")
         with gr.Row():
             with gr.Column(scale=2, min_width=280, elem_id="picture"):
                 image = LesionImage(
@@ -120,7 +121,7 @@ def build_demo(classifier: Classifier, fallback: str = "") -> gr.Blocks:
                     about_tab.build(classifier)
                 with gr.Tab(label("API"), id="api"):
                     api_tab.build()
-        api.build(classifier, fallback)
+        api.build(classifier, replaced)
 
         demo.load(partial(gallery.translated, examples), None, pictures, api_visibility="private")
         pictures.select(pick, None, image, api_visibility="private")
@@ -157,7 +158,7 @@ if spaces is not None:
     def gpu_slot() -> None:
         """ZeroGPU stops a Space in which no function asks for a GPU.
 
-        Nothing here needs one: an image takes some 15 ms on the CPU, less than the wait for a shared GPU.
+        Nothing here needs one: the CPU has read an image before the wait for a shared GPU is over.
         """
 
 

@@ -112,8 +112,11 @@ def _images(paths: list[Path]) -> Iterator[tuple[Path, str]]:
 def _write_table(result: dict, first: bool) -> None:
     if first:
         print("class  probability  image")
-    code = result["prediction"]
-    print(f"{code:5}  {result['probabilities'][code]:11.1%}  {result['image']}", flush=True)
+    code, foreign = result["prediction"], ""
+    share = f"{result['probabilities'][code]:.1%}"
+    if result["dermatoscopic"] is False:  # of it the answer says nothing; JSON and CSV have it all the same
+        code, share, foreign = "-", "-", "  (does not look like a dermatoscopic image)"
+    print(f"{code:5}  {share:>11}  {result['image']}{foreign}", flush=True)
 
 
 def _write_json(result: dict, first: bool) -> None:

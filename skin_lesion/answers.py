@@ -6,7 +6,9 @@ A field is never renamed, retyped or moved without a new API_VERSION: tests/api_
 from types import UnionType
 from typing import Annotated, Any, TypedDict, Union, get_args, get_origin, get_type_hints, is_typeddict
 
-API_VERSION = "1.0.0"  # of the named endpoints, by the rule in CHANGELOG.md; /model answers with it
+from skin_lesion.quality import HINTS
+
+API_VERSION = "1.1.0"  # of the named endpoints, by the rule in CHANGELOG.md; /model answers with it
 
 
 class ModelName(TypedDict):
@@ -16,24 +18,31 @@ class ModelName(TypedDict):
     revision: Annotated[str, "Its commit on the Hub, or a digest of its weights file."]
 
 
+Set90 = Annotated[
+    list[str] | None,
+    "Codes among which the true class is in 9 of 10 cases, for images like the training data; null if the model was "
+    "never calibrated.",
+]
+Set95 = Annotated[list[str] | None, "The same for 19 of 20 cases."]
+Malignant = Annotated[float, "Summed probability of the malignant and pre-malignant classes, from 0 to 1."]
+Dermatoscopic = Annotated[
+    bool | None,
+    "Whether the image resembles the dermatoscopic images of the training; if false, disregard the answer. Null if the "
+    "model was never calibrated.",
+]
+Quality = Annotated[list[str], f"What makes the image less usable: {', '.join(HINTS)}."]
+
+
 class PredictAnswer(TypedDict):
     """Of /predict, and of `python -m skin_lesion predict --format json`."""
 
     prediction: Annotated[str, "Code of the most probable class."]
     probabilities: Annotated[dict[str, float], "Of each class by code, from 0 to 1, in the order of /classes; sum 1."]
-    set90: Annotated[
-        list[str] | None,
-        "Codes among which the true class is in 9 of 10 cases, for images like the training data; null if the model "
-        "was never calibrated.",
-    ]
-    set95: Annotated[list[str] | None, "The same for 19 of 20 cases."]
-    malignant: Annotated[float, "Summed probability of the malignant and pre-malignant classes, from 0 to 1."]
-    dermatoscopic: Annotated[
-        bool | None,
-        "Whether the image resembles the dermatoscopic images of the training; if false, disregard the answer. Null if "
-        "the model was never calibrated.",
-    ]
-    quality: Annotated[list[str], "What makes the image less usable: small, dark, overexposed, blurred, cut_off."]
+    set90: Set90
+    set95: Set95
+    malignant: Malignant
+    dermatoscopic: Dermatoscopic
+    quality: Quality
     model: Annotated[ModelName, "Which model answered."]
 
 
@@ -41,10 +50,20 @@ class _Named(TypedDict):
     image: Annotated[str, "Name of the file; in a zip file photos.zip/folder/mole.jpg. Every name is there once."]
 
 
-class BatchAnswer(_Named, PredictAnswer, total=False):
-    """One of the list that /batch answers with, in the order of the files: what /predict gives, or an error."""
+class BatchAnswer(_Named, PredictAnswer):
+    """One of the list that /batch answers with: what /predict gives.
 
+    The list is in the order of the files, but of a zip file first what looks like an image.
+    """
+
+
+class _NoAnswer(_Named):
     error: Annotated[str, "Why this file has no answer; all fields of an answer are absent then."]
+
+
+class BatchError(_NoAnswer, total=False):
+    """One of that list, for a file without an answer."""
+
     left_out: Annotated[int, "For how many files beyond the limit such an error stands; absent if for one."]
 
 
@@ -63,6 +82,11 @@ class ExplainAnswer(TypedDict):
     caveat: Annotated[str, "What the map does not show."]
     measured: Annotated[str, "How good such maps were on held-out images, in a sentence; may be empty."]
     model: Annotated[ModelName, "Which model answered."]
+    set90: Set90
+    set95: Set95
+    malignant: Malignant
+    dermatoscopic: Dermatoscopic
+    quality: Quality
 
 
 class ClassAnswer(TypedDict):
@@ -92,9 +116,15 @@ class ModelAnswer(TypedDict):
 
 
 def fields(answer: Any, prefix: str = "") -> list[tuple[str, str, str]]:
-    """(name, JSON type, description) of each field of an answer, those of an object in it after it as name.field."""
+    """(name, JSON type, description) of each field of an answer, those of an object in it after it as name.field.
+
+    answer: a TypedDict, or a union of several, whose common fields stand there once.
+    """
     rows = []
-    for name, hint in get_type_hints(answer, include_extras=True).items():
+    hints = {
+        n: h for part in get_args(answer) or [answer] for n, h in get_type_hints(part, include_extras=True).items()
+    }
+    for name, hint in hints.items():
         kind, text = get_args(hint)
         rows.append((prefix + name, json_type(kind), text))
         if is_typeddict(kind):

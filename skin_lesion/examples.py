@@ -12,12 +12,13 @@ from pathlib import Path
 
 from PIL import Image
 
-from skin_lesion.classes import check_code
+from skin_lesion.classes import CODES, check_code
 from skin_lesion.images import open_image
 
 FOLDER, CREDITS = "examples", "credits.csv"
 SHOWS = ("class", "ambiguous", "no lesion", "blurred")  # what an example is there to show
-MAX_PER_CLASS = 4  # that many load with the page soon enough; as many of what is no class
+MAX_PER_CLASS = 4  # that many load with the page soon enough; as many of each of the others in SHOWS
+MAX_FILES = MAX_PER_CLASS * (len(CODES) + len(SHOWS) - 1)
 MAX_SHOWN = 14  # at once, on the page
 MAX_ROWS = 100  # of credits.csv; the rest is not looked at
 MAX_BYTES = 1_000_000  # of a file; an image of HAM10000, 600×450, is smaller even uncompressed

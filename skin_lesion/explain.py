@@ -67,7 +67,7 @@ METHODS = {
 
 def check_method(name: str) -> str:
     """The name itself. Raises ValueError where it is none of METHODS; lists them."""
-    if name not in METHODS:
+    if name not in tuple(METHODS):  # which, unlike a dict, compares what cannot be hashed too: JSON holds lists
         raise ValueError(f"Unknown method {name!r}. Use one of: {', '.join(METHODS)}.")
     return name
 
@@ -81,6 +81,7 @@ class Explanation:
     heat: np.ndarray = field(repr=False)  # (h, w) float32 in [0, 1]; 1 is this map's own maximum
     peak: float  # the maximum before scaling; Grad-CAM: in logits per cell; 0: the method found nothing
     method: str = "gradcam"
+    dermatoscopic: bool | None = None  # whether the image looks so, as Prediction says
 
     @property
     def layer(self) -> str:
@@ -144,7 +145,8 @@ def _explanation(code: str, prediction: Prediction, map_: np.ndarray, method: st
     if peak < ROUNDING:  # as on an image of one colour, where nothing can be taken away
         peak = 0.0
     heat = map_ / peak if peak > 0 else np.zeros_like(map_)
-    return Explanation(code, prediction.probabilities[code], heat.astype(np.float32), peak, method)
+    share, heat = prediction.probabilities[code], heat.astype(np.float32)
+    return Explanation(code, share, heat, peak, method, prediction.dermatoscopic)
 
 
 def _counted(model: Any, on_step: OnStep) -> Callable[[torch.Tensor], torch.Tensor]:

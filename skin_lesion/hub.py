@@ -20,7 +20,6 @@ from huggingface_hub.errors import (
 from huggingface_hub.hf_api import RepoFile
 
 from skin_lesion import examples
-from skin_lesion.classes import CODES
 
 CONFIG, WEIGHTS, METRICS = "config.json", "model.safetensors", "metrics.json"
 DECISION, OOD = "decision.json", "ood.safetensors"  # both, or neither in a folder that was never calibrated
@@ -89,7 +88,7 @@ def _fetch_examples(repo: str, folder: Path) -> None:
         small = {Path(f.path).name for f in listed if isinstance(f, RepoFile) and f.size <= examples.MAX_BYTES}
         if examples.CREDITS not in small:
             return  # uncredited, they would not be shown
-        images = sorted(filter(examples.NAME.fullmatch, small))[: examples.MAX_PER_CLASS * len(CODES)]
+        images = sorted(filter(examples.NAME.fullmatch, small))[: examples.MAX_FILES]
         wanted = [f"{examples.FOLDER}/{name}" for name in (examples.CREDITS, *images)]
         snapshot_download(repo, revision=folder.name, allow_patterns=wanted)
         for path in filter(drop_if_damaged, (folder / name for name in wanted)):

@@ -1,6 +1,7 @@
 """Pieces of HTML that the page and the report both show, in the visitor's language."""
 
 import base64
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
@@ -41,17 +42,27 @@ def guess_html(prediction: Prediction, metrics: dict[str, Any], t: Translator) -
     )
 
 
-def set_html(prediction: Prediction, metrics: dict[str, Any], t: Translator, level: float = 0.90) -> str:
-    """The possible classes, most probable first; "" where the model was never calibrated."""
-    codes = {0.90: prediction.set90, 0.95: prediction.set95}[level]
-    if codes is None:
-        return ""
-    chips = " ".join(
-        f'<span class="chip" style="border-color:{BY_CODE[code].colour}">{escape(t(BY_CODE[code].short_name))} ({code})'
-        "</span>"
-        for code in sorted(codes, key=lambda code: -prediction.probabilities[code])
-    )
-    return f'<p class="set">{escape(set_sentence(metrics, t, level))} {chips}</p>'
+def sets_html(prediction: Prediction, metrics: dict[str, Any], t: Translator, levels: Sequence[float] = (0.90,)) -> str:
+    """For each level the possible classes, most probable first; of a model that was never calibrated, that it was not.
+
+    levels: of skin_lesion.decision.LEVELS.
+    """
+    if prediction.decision is None:
+        unknown = t(
+            "This model was never calibrated: it names no set of possible classes, and cannot tell whether the "
+            "picture is a dermatoscopic image at all."
+        )
+        return f"<p>{escape(unknown)}</p>"
+    html = ""
+    for level in levels:
+        codes = prediction.decision.prediction_set(prediction.probabilities, level)
+        chips = " ".join(
+            f'<span class="chip" style="border-color:{BY_CODE[code].colour}">{escape(t(BY_CODE[code].short_name))} '
+            f"({code})</span>"
+            for code in sorted(codes, key=lambda code: -prediction.probabilities[code])
+        )
+        html += f'<p class="set">{escape(set_sentence(metrics, t, level))} {chips}</p>'
+    return html
 
 
 def bars_html(prediction: Prediction, t: Translator) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from PIL import Image
 
+from skin_lesion.decision import LEVELS
 from skin_lesion.explain import Explanation
 from skin_lesion.images import to_rgb
 from skin_lesion.language import Translator
@@ -22,7 +23,7 @@ from skin_lesion.parts import (
     legend_html,
     map_html,
     quality_html,
-    set_html,
+    sets_html,
 )
 from skin_lesion.predict import Prediction
 from skin_lesion.tables import number
@@ -115,7 +116,7 @@ def report_html(
         quality_html(prediction, t),
         _pictures_html(image, explanation, t),
         guess_html(prediction, metrics, t),
-        _sets_html(prediction, metrics, t),
+        sets_html(prediction, metrics, t, LEVELS),
         bars_html(prediction, t),
         _what_to_do_html(t),
         _model_html(prediction, metrics, t),
@@ -163,16 +164,6 @@ def _img(picture: Image.Image, alt: str) -> str:
     to_rgb(picture).save(file, "JPEG", quality=QUALITY)
     uri = data_uri(file.getvalue(), "image/jpeg")
     return f'<img alt="{alt}" width="{picture.width}" height="{picture.height}" src="{uri}">'
-
-
-def _sets_html(prediction: Prediction, metrics: dict[str, Any], t: Translator) -> str:
-    if prediction.decision is None:
-        unknown = t(
-            "This model was never calibrated: it names no set of possible classes, and cannot tell whether the "
-            "picture is a dermatoscopic image at all."
-        )
-        return f"<p>{escape(unknown)}</p>"
-    return set_html(prediction, metrics, t) + set_html(prediction, metrics, t, 0.95)
 
 
 def _what_to_do_html(t: Translator) -> str:

@@ -61,10 +61,10 @@ class Filter:
     problems: bool = False  # only where something is wrong, with the file or with the picture
 
     def keeps(self, row: Row) -> bool:
-        """A row without an answer has neither a class nor a probability: asked for one of these, it is left out."""
+        """A row that says nothing has neither a class nor a probability: asked for one of these, it is left out."""
         if self.problems and not has_problem(row):
             return False
-        if "error" in row:
+        if says_nothing(row):
             return not self.codes and not self.several and self.at_most >= 1
         classes = {row["prediction"], *((row["set90"] or ()) if self.possible else ())}
         return (
@@ -74,22 +74,27 @@ class Filter:
         )
 
 
+def says_nothing(row: Row) -> bool:
+    """No answer, or one on a picture that does not look like a dermatoscopic image."""
+    return "error" in row or row["dermatoscopic"] is False
+
+
 def has_problem(row: Row) -> bool:
-    """No answer, or a picture whose answer is worth less: no dermatoscopic one, or with a hint on its quality."""
-    return "error" in row or row["dermatoscopic"] is False or bool(row["quality"])
+    """A row that says nothing, or one with a hint on the picture's quality: its answer is worth less."""
+    return says_nothing(row) or bool(row["quality"])
 
 
 def ordered(rows: list[Row], order: str) -> list[Row]:
     """Rows "given" (as they are), the highest "malignant" share first, or the most "unsure" first guess first.
 
-    Rows without an answer come last.
+    Rows that say nothing come last.
 
     Raises:
         KeyError: any other order.
     """
     keys: dict[str, Callable[[Row], float]] = {
         "given": lambda row: 0,
-        "malignant": lambda row: -row.get("malignant", -1),
-        "unsure": lambda row: row["probabilities"][row["prediction"]] if "prediction" in row else 2,
+        "malignant": lambda row: 1 if says_nothing(row) else -row["malignant"],
+        "unsure": lambda row: 2 if says_nothing(row) else row["probabilities"][row["prediction"]],
     }
     return sorted(rows, key=keys[order])

@@ -1,6 +1,7 @@
 """What the app, the model card and the reports say in words; each sentence stands here once."""
 
 from skin_lesion.classes import CLASSES
+from skin_lesion.language import Translator
 
 DISCLAIMER = (
     "Research and education only. Not a medical device; not clinically validated. "
@@ -38,6 +39,11 @@ ETHICS = (
     "and show lesions that somebody found worth photographing: in the population at large melanoma is far rarer "
     "than in these data, so most alarms would be false."
 )
+
+
+def stand_in(wanted: str, t: Translator) -> str:
+    """That the bundled model answers in the place of the wanted one. wanted: its source."""
+    return t("The model {source} could not be loaded; the bundled one answers instead.", source=wanted)
 
 
 def bullets(lines: tuple[str, ...]) -> str:

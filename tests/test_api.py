@@ -18,6 +18,7 @@ import zipfile
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints, is_typeddict
 
+import gradio as gr
 import httpx
 import numpy as np
 import pytest
@@ -29,12 +30,23 @@ from PIL import Image
 from test_metadata import SECRETS, exif
 
 import app
-from skin_lesion.answers import API_VERSION, BatchAnswer, ClassAnswer, ExplainAnswer, ModelAnswer, PredictAnswer, fields
+from skin_lesion.answers import (
+    API_VERSION,
+    BatchAnswer,
+    BatchError,
+    ClassAnswer,
+    ExplainAnswer,
+    ModelAnswer,
+    PredictAnswer,
+    fields,
+)
+from skin_lesion.batch import MAX_IMAGES
 from skin_lesion.classes import CLASSES, CODES
 from skin_lesion.explain import METHODS
 from skin_lesion.language import translator
+from skin_lesion.quality import HINTS
 from skin_lesion.texts import DISCLAIMER
-from skin_lesion.ui import api, api_tab
+from skin_lesion.ui import api, api_tab, upload
 from skin_lesion.ui.privacy import delete_files, own_folder
 from skin_lesion.ui.snippets import BASE, MCP, SNIPPETS
 
@@ -127,9 +139,12 @@ def test_answers_have_the_documented_fields_and_types(client, here):
     assert fits(client.predict(image, api_name="/predict"), PredictAnswer)
     assert fits(client.predict(image, "df", 0.5, "finer", api_name="/explain")[1], ExplainAnswer)
     answered, failed = client.predict([image, handle_file(__file__)], api_name="/batch")
-    hints = get_type_hints(BatchAnswer, include_extras=True)
-    assert list(answered) == [name for name in hints if name not in ("error", "left_out")]
-    assert list(failed) == ["image", "error"] and all(fits(row[n], hints[n]) for row in (answered, failed) for n in row)
+    assert (
+        fits(answered, BatchAnswer)
+        and fits(failed | {"left_out": 3}, BatchError)
+        and list(failed) == ["image", "error"]
+    )
+    assert BatchAnswer.__required_keys__ == set(answered) and BatchError.__required_keys__ == set(failed)
     classes = client.predict(api_name="/classes")
     assert len(classes) == len(CLASSES) and all(fits(c, ClassAnswer) for c in classes)
     assert fits(client.predict(api_name="/model"), ModelAnswer)
@@ -141,6 +156,19 @@ def test_a_calibrated_model_answers_with_the_documented_types_too():
     example = app.examples_for(classifier)[0]
     answer = classifier.predict(example.path).to_dict()
     assert answer["set95"] and answer["dermatoscopic"] is True and fits(answer, PredictAnswer)
+
+
+def test_explain_says_of_the_image_what_predict_says(client, here):
+    image = handle_file("lesion.jpg")
+    predicted, (_, explained) = (client.predict(image, api_name=f"/{name}") for name in ("predict", "explain"))
+    common = ("set90", "set95", "malignant", "dermatoscopic", "quality", "model")
+    assert [explained[name] for name in common] == [predicted[name] for name in common]
+
+
+def test_figures_and_codes_in_descriptions_are_those_of_the_code():
+    assert f"up to {MAX_IMAGES} " in api.description(api.Endpoints.batch)
+    assert f"up to {MAX_IMAGES} images" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f": {', '.join(HINTS)}." in api.description(api.Endpoints.predict)
 
 
 # The tab
@@ -323,6 +351,26 @@ def test_an_image_is_taken_from_an_address_but_never_from_an_inner_network(serve
     assert refused.isError and f"cannot be fetched from {address}" in refused.content[0].text
     assert json.loads(answer.content[0].text) == client.predict(handle_file("lesion.png"), api_name="/predict")
     assert absent.isError and "404" in absent.content[0].text
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (httpx.ConnectTimeout("too slow"), True),
+        (httpx.InvalidURL("no port"), True),
+        (ValueError("Hostname inner failed validation"), True),
+        (Exception("Failed to download file. Status code: 404"), True),
+        (PermissionError(13, "Permission denied", "/srv/secret"), False),
+        (KeyError("inner"), False),
+    ],
+)
+def test_only_what_the_address_is_to_blame_for_is_told(error, told):
+    async def move(address):
+        raise error
+
+    with pytest.raises(gr.Error, match="cannot be fetched from https://example.org/a.jpg") as raised:
+        asyncio.run(upload._fetched("https://example.org/a.jpg", move))
+    assert (str(error) in raised.value.message) is told and raised.value.print_exception is not told  # else in the log
 
 
 def test_a_file_uploaded_to_the_app_is_taken_by_its_address_and_no_other_file(server, client, here):

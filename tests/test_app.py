@@ -8,6 +8,7 @@ import sys
 import time
 import types
 import zipfile
+from dataclasses import replace
 from importlib import reload
 from unittest import mock
 from urllib.request import urlopen
@@ -23,9 +24,9 @@ from skin_lesion.classes import BY_CODE, CODES
 from skin_lesion.explain import METHODS, Explanation, explain, steps
 from skin_lesion.language import LANGUAGES, translator
 from skin_lesion.model import ModelError
-from skin_lesion.overlay import overlay
+from skin_lesion.overlay import overlay, render
 from skin_lesion.texts import CITATION, DISCLAIMER, ETHICS, LIMITS
-from skin_lesion.ui import answer, classes_tab, gradcam_tab, predict_tab
+from skin_lesion.ui import answer, api, classes_tab, gradcam_tab, predict_tab
 from skin_lesion.ui.about_tab import about_markdown
 from skin_lesion.ui.gradcam_tab import Page
 
@@ -137,6 +138,11 @@ def test_missing_image_unknown_class_and_bad_opacity_say_what_is_valid(client, p
         client.predict(None, api_name="/predict")
     with pytest.raises(Exception, match="'melanoma'.*akiec, bcc, bkl, df, mel, nv, vasc"):
         client.predict(handle_file(picture), "melanoma", api_name="/explain")
+    for wrong in (["mel"], {"code": "mel"}):
+        with pytest.raises(Exception, match="'mel'.*akiec, bcc, bkl, df, mel, nv, vasc"):
+            client.predict(handle_file(picture), wrong, api_name="/explain")
+        with pytest.raises(Exception, match="'mel'.*gradcam, finer, integrated_gradients, occlusion"):
+            client.predict(handle_file(picture), "mel", 0.7, wrong, api_name="/explain")
     with pytest.raises(Exception, match="5 is not a number from 0 to 1"):
         client.predict(handle_file(picture), "mel", 5, api_name="/explain")
 
@@ -246,6 +252,15 @@ def test_opacity_and_the_picture_beside_need_no_new_map(classifier, picture):
     assert np.array_equal(np.asarray(last[0])[:90], plain[:90])
 
 
+def test_whatever_is_typed_beside_a_slider_counts_as_what_the_page_then_shows():
+    """None is what the page sends of an emptied field, in which it shows the least value once it is left."""
+    sliders = [block for block in app.demo.blocks.values() if isinstance(block, gr.Slider)]
+    assert len(sliders) == 4  # opacity, share, threshold, number of patients
+    for slider in sliders:
+        typed = [None, slider.minimum - 1, slider.minimum, slider.maximum, slider.maximum + 50]
+        assert [slider.preprocess(value) for value in typed] == [slider.minimum] * 3 + [slider.maximum] * 2
+
+
 def test_a_map_that_is_given_up_is_computed_no_further():
     asked = []
 
@@ -295,10 +310,23 @@ def test_a_map_that_is_zero_everywhere_says_so():
     assert "found nothing in the image" in caption and "another method may" in caption and "download" not in caption
 
 
+def test_a_foreign_picture_is_called_so_before_its_map_and_no_share_stands_at_the_small_ones(image):
+    bundled, _ = app.load_model()
+    (foreign,) = (e.path for e in app.examples_for(bundled) if e.kind == "no lesion")
+    maps = explain(bundled, bundled.predict(foreign))
+    caption = gradcam_tab.caption_html(maps["mel"], bundled.metrics, EN)
+    assert caption.index("This does not look like a dermatoscopic image.") < caption.index("Melanoma (mel)")
+    assert [caption for _, caption in gradcam_tab.all_classes_items(Image.open(foreign), maps, EN)] == list(CODES)
+    looks_so = replace(maps["mel"], dermatoscopic=True)
+    assert "does not look like" not in gradcam_tab.caption_html(looks_so, bundled.metrics, EN)
+    assert render(image, maps["mel"]).height > render(image, looks_so).height  # the strip says so too
+
+
 def test_the_group_stands_in_words(classifier, picture):
     prediction = classifier.predict(picture)
     html = predict_tab.answer_html(prediction, classifier.metrics, EN)
     assert prediction.lesion_class.group_note in html and "not a diagnosis" in html
+    assert "never calibrated" in html  # this classifier was not
 
 
 @pytest.mark.parametrize(
@@ -330,19 +358,23 @@ def test_a_model_that_cannot_be_loaded_is_replaced_visibly_and_only_on_request(m
         app.load_model()
     monkeypatch.setenv("SKIN_LESION_FALLBACK", "bundled")
     with caplog.at_level(logging.WARNING):
-        classifier, fallback = app.load_model()
+        classifier, replaced = app.load_model()
     assert classifier.source == "bundled"
     assert "/nowhere" in caplog.text and "bundled model is used instead" in caplog.text
-    assert "/nowhere" in fallback
-    demo = app.build_demo(classifier, fallback)
+    assert replaced == "local-dir:/nowhere"
+    demo = app.build_demo(classifier, replaced)
     head = next(b.value for b in demo.blocks.values() if isinstance(b, gr.HTML))
-    assert "could not be loaded; the bundled one answers instead" in app.I18N.translations["en"][head.key]
+    said = {code: table[head.key] for code, table in app.I18N.translations.items()}
+    assert "local-dir:/nowhere could not be loaded; the bundled one answers instead" in said["en"]
+    assert "local-dir:/nowhere konnte nicht geladen werden" in said["de"] and len(set(said.values())) == len(LANGUAGES)
+    about = api.Endpoints(classifier, replaced).model()
+    assert about["fallback"] == "The model local-dir:/nowhere could not be loaded; the bundled one answers instead."
 
 
 def test_the_model_comes_from_the_variable(monkeypatch, model_folder):
     monkeypatch.setenv("SKIN_LESION_MODEL", f"local-dir:{model_folder}")
-    classifier, fallback = app.load_model()
-    assert classifier.source == f"local-dir:{model_folder}" and fallback == ""
+    classifier, replaced = app.load_model()
+    assert classifier.source == f"local-dir:{model_folder}" and replaced == ""
 
 
 def test_zerogpu_finds_a_function_and_cpu_hardware_needs_none(monkeypatch):

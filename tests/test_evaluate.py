@@ -163,6 +163,8 @@ def test_an_older_or_missing_table_says_what_to_run(tmp_path):
     with pytest.raises(ModelError, match="There is no .*nowhere.csv; run train.evaluate"):
         read_predictions(tmp_path / "nowhere.csv")
     (tmp_path / "old.csv").write_text("image_id,lesion,dx\n")
+    with pytest.raises(ModelError, match="lacks the column.s. kind, distance; run train.evaluate anew"):
+        evaluate.read_foreign(tmp_path / "old.csv")
     with pytest.raises(ModelError, match="lacks the column.s. dx_type, age, .*; run train.evaluate anew"):
         read_predictions(tmp_path / "old.csv")
 

@@ -45,12 +45,12 @@ def test_arrows(path):
 # Classifier stands beside Prediction in predict, so that classifier.predict needs no import in a circle.
 ORDER = [
     "classes",
-    "answers",
     "language",
     "images",
     "metadata",
     "rows",
     "quality",
+    "answers",
     "examples",
     "texts",
     "tables",

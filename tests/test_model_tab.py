@@ -102,6 +102,11 @@ def test_a_rounded_zero_is_not_sold_as_never():
     assert "fewer than 1 would have it all the same" in words(html)
 
 
+def test_the_sentences_count_as_many_patients_as_the_figure_shows():
+    named = {n for sentence in translator("de").table for n in re.findall(r"([\d,]+) patients", sentence)}
+    assert named == {f"{PATIENTS:,}"}
+
+
 def test_the_figure_has_a_cell_for_everybody():
     cells = set()
     for begin, end in ((0, 3), (3, 30), (30, 111), (111, PATIENTS)):
@@ -126,11 +131,6 @@ def test_another_score_starts_anew(bundled):
     curve = bundled.metrics["test"]["curves"]["malignancy"]
     assert per_cent == threshold.start(bundled.decision, "malignancy")
     assert ill == round(1000 * curve["cases"] / curve["images"]) and f"of whom {ill} have it" in html
-
-
-def test_a_number_that_is_being_typed_is_waited_for(bundled):
-    assert threshold.move(bundled.metrics, "melanoma", None, 5) == gr.skip()
-    assert threshold.move(bundled.metrics, "melanoma", 5, None) == gr.skip()
 
 
 def test_a_folder_without_figures_says_so(classifier):

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from skin_lesion.__main__ import main
 from skin_lesion.classes import CODES
 from skin_lesion.images import ImageError
 from skin_lesion.rows import FURTHER
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 def test_probabilities_are_the_softmax_of_the_whole_model(classifier, image):
@@ -106,6 +109,15 @@ def test_csv_and_table(pictures, model_folder, capsys):
     assert sum(float(row[code]) for code in CODES) == pytest.approx(1, abs=1e-4)
     status, out, _ = run(capsys, *arguments)
     assert status == 0 and out.splitlines()[1].split()[0] == row["prediction"]
+
+
+def test_the_table_names_no_class_for_a_picture_that_does_not_look_dermatoscopic(capsys):
+    status, out, _ = run(capsys, EXAMPLES / "no_lesion_synthetic.jpg", EXAMPLES / "mel_synthetic.jpg")
+    _, foreign, lesion = out.splitlines()
+    assert status == 0 and foreign.split()[:2] == ["-", "-"] and "does not look like a dermatoscopic image" in foreign
+    assert lesion.split()[0] == "mel" and "does not look" not in lesion
+    answer = json.loads(run(capsys, EXAMPLES / "no_lesion_synthetic.jpg", "--format", "json")[1])
+    assert answer["prediction"] in CODES and answer["dermatoscopic"] is False
 
 
 def test_missing_path_empty_folder_and_bad_model_are_reported(tmp_path, model_folder, capsys):

@@ -156,7 +156,7 @@ def test_not_more_examples_are_fetched_than_can_be_shown(hub, with_examples, exa
     name, images = with_examples
     many = {f"examples/{number:03}.png": images["mel.png"] for number in range(200)}
     hub.repos[name].commit(hub.files(name) | many)
-    assert len(examples(f"hf-hub:{name}")[1]) == 28 + 1
+    assert len(examples(f"hf-hub:{name}")[1]) == 4 * (7 + 3) + 1
 
 
 def test_examples_without_credits_are_not_even_fetched(hub, with_examples, examples):

@@ -17,10 +17,9 @@ from tqdm import tqdm
 
 from skin_lesion.classes import CODES
 from skin_lesion.images import open_image
-from skin_lesion.model import ModelError
 from skin_lesion.predict import Classifier
 from train.data import Record
-from train.files import whole
+from train.files import read_rows, whole
 from train.metrics import accuracy, balanced_accuracy, estimate
 
 KEPT_WIDTH = 0.75  # of a cropped image: what makes a 4:3 image a square
@@ -71,12 +70,9 @@ def answers_stay(
         labels (N,), probabilities (N, 7), lesions (N,): of the unaltered images, in the order of the file.
 
     Raises:
-        ModelError: the file is missing.
+        ModelError: the file is missing or of an older version.
     """
-    if not path.is_file():
-        raise ModelError(f"There is no {path}; run train.evaluate.")
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_rows(path, ALTERATIONS)
     before = probabilities.argmax(1)
     found = {}
     for name in ALTERATIONS:

@@ -13,11 +13,10 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from skin_lesion.images import open_image
-from skin_lesion.model import ModelError
 from skin_lesion.predict import Classifier
 from skin_lesion.quality import HINTS, hints
 from train.data import Record, open_mask
-from train.files import whole
+from train.files import read_rows, whole
 from train.metrics import mean
 from train.predictions import predict_all
 from train.rim import CUT_OFF, covered_side, through_lesion
@@ -77,12 +76,9 @@ def hints_found(path: Path, lesions: np.ndarray, detects_cut_off: bool) -> dict[
          "cut_off": {"from": CUT_OFF, "images": that are cut off, "sensitivity", "specificity"}, where there are masks}
 
     Raises:
-        ModelError: the file is missing.
+        ModelError: the file is missing or of an older version.
     """
-    if not path.is_file():
-        raise ModelError(f"There is no {path}; run train.evaluate.")
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_rows(path, [SIDE, AS_IT_IS, *DEGRADATIONS, CROPPED])
 
     def has(column: str, hint: str) -> np.ndarray:  # (N,) bool
         return np.array([hint in row[column].split() for row in rows])

@@ -29,7 +29,7 @@ from train.data import DataError, Record, add_data_argument, given_path, read_ha
 from train.decisions import achieved, foreign_caught
 from train.degraded import hints_found, write_hints
 from train.figures import write_figures
-from train.files import whole
+from train.files import read_rows, whole
 from train.folder import ALTERED, FIGURES, FOREIGN, PREDICTIONS, QUALITY, calibration_of, write_json
 from train.foreign import foreign_images
 from train.metrics import ece, summarise
@@ -89,10 +89,7 @@ def write_foreign(path: Path, classifier: Classifier, folder: Path | None) -> No
 
 def read_foreign(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """kinds (M,), distances (M,). Raises ModelError where the file is missing."""
-    if not path.is_file():
-        raise ModelError(f"There is no {path}; run train.evaluate.")
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_rows(path, ["kind", "distance"])
     return np.array([row["kind"] for row in rows]), np.array([float(row["distance"]) for row in rows])
 
 

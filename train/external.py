@@ -24,6 +24,7 @@ from skin_lesion.tables import headline_lines
 from train.card import write_card
 from train.data import DataError, Record, given_path
 from train.evaluate import figures_of
+from train.files import read_rows
 from train.folder import PREDICTIONS, write_json
 from train.predictions import image_size, read_predictions, write_predictions
 
@@ -115,8 +116,7 @@ def _record(path: Path, dx: str, lesion: str) -> Record:
 def _refuse_trained_on(records: list[Record], folder: Path) -> None:
     held_out = set()
     if (folder / PREDICTIONS).is_file():
-        with open(folder / PREDICTIONS, newline="", encoding="utf-8") as file:
-            held_out = {row["image_id"] for row in csv.DictReader(file)}
+        held_out = {row["image_id"] for row in read_rows(folder / PREDICTIONS, ["image_id"])}
     known = [
         r.image_id
         for r in records

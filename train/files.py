@@ -1,9 +1,12 @@
-"""Write a file whole or not at all."""
+"""Write a file whole or not at all; read a table that was written so."""
 
+import csv
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from skin_lesion.model import ModelError
 
 
 @contextmanager
@@ -20,3 +23,14 @@ def whole(path: Path) -> Iterator[Path]:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def read_rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
+    """The rows of a CSV in a model folder. Raises ModelError where it is missing or lacks a column, as an older one."""
+    if not path.is_file():
+        raise ModelError(f"There is no {path}; run train.evaluate.")
+    with open(path, newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        if missing := [name for name in columns if name not in (reader.fieldnames or ())]:
+            raise ModelError(f"{path} lacks the column(s) {', '.join(missing)}; run train.evaluate anew.")
+        return list(reader)

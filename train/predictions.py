@@ -12,10 +12,9 @@ from tqdm import tqdm
 
 from skin_lesion.classes import CODES
 from skin_lesion.images import ImageError
-from skin_lesion.model import ModelError
 from skin_lesion.predict import Classifier, Prediction
 from train.data import DataError, Record
-from train.files import whole
+from train.files import read_rows, whole
 from train.subgroups import age_band
 
 COLUMNS = ("image_id", "lesion", "dx", "dx_type", "age", "sex", "localization", *CODES, "distance")
@@ -82,14 +81,7 @@ def write_predictions(
 
 def read_predictions(path: Path) -> Predictions:
     """Raises ModelError where the file is missing or of an older version."""
-    if not path.is_file():
-        raise ModelError(f"There is no {path}; run train.evaluate.")
-    with open(path, newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
-        if missing:
-            raise ModelError(f"{path} lacks the column(s) {', '.join(missing)}; run train.evaluate anew.")
-        rows = list(reader)
+    rows = read_rows(path, COLUMNS)
 
     def column(name: str) -> np.ndarray:
         return np.array([row[name] for row in rows])

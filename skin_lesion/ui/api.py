@@ -11,16 +11,26 @@ from typing import Any, cast, get_args, get_type_hints
 import gradio as gr
 from PIL import Image
 
-from skin_lesion.answers import API_VERSION, BatchAnswer, ClassAnswer, ExplainAnswer, ModelAnswer, PredictAnswer, fields
+from skin_lesion.answers import (
+    API_VERSION,
+    BatchAnswer,
+    BatchError,
+    ClassAnswer,
+    ExplainAnswer,
+    ModelAnswer,
+    PredictAnswer,
+    fields,
+)
 from skin_lesion.batch import Named, classify
 from skin_lesion.classes import CLASSES, CODES, check_code
 from skin_lesion.explain import METHODS
 from skin_lesion.explain import explain as maps_of
 from skin_lesion.explanation_tables import explanation_sentence
 from skin_lesion.images import ImageError, open_image
+from skin_lesion.language import translator
 from skin_lesion.overlay import CAVEAT, OPACITY, render
 from skin_lesion.predict import Classifier
-from skin_lesion.texts import DISCLAIMER
+from skin_lesion.texts import DISCLAIMER, stand_in
 from skin_lesion.ui import tools
 from skin_lesion.ui.batch_tab import BATCHES, QUEUE
 from skin_lesion.ui.upload import Choice, LesionFiles, LesionImage
@@ -31,7 +41,7 @@ class Endpoints:
     """One public method for each, of its name."""
 
     classifier: Classifier
-    fallback: str = ""  # why the bundled model stands in for the wanted one
+    replaced: str = ""  # source of the wanted model where the bundled one stands in for it
 
     def predict(self, image: str | None) -> PredictAnswer:
         """Tell which of seven kinds of skin lesion a dermatoscopic image shows, with probabilities.
@@ -60,6 +70,7 @@ class Endpoints:
             picture = render(opened, explanation, opacity)
         except ValueError as error:
             raise gr.Error(str(error), print_exception=False) from error
+        answer = prediction.to_dict()
         return picture, {
             "target": code,
             "method": explanation.method,
@@ -69,10 +80,15 @@ class Endpoints:
             "peak": explanation.peak,
             "caveat": CAVEAT,
             "measured": explanation_sentence(self.classifier.metrics, explanation.method, code),
-            "model": prediction.to_dict()["model"],
+            "model": answer["model"],
+            "set90": answer["set90"],
+            "set95": answer["set95"],
+            "malignant": answer["malignant"],
+            "dermatoscopic": answer["dermatoscopic"],
+            "quality": answer["quality"],
         }
 
-    def batch(self, files: list[Named]) -> list[BatchAnswer]:
+    def batch(self, files: list[Named]) -> list[BatchAnswer | BatchError]:
         """Classify up to 200 dermatoscopic images at once; a file that cannot be read does not stop the others.
 
         Args:
@@ -80,7 +96,7 @@ class Endpoints:
         """
         if not files:
             raise gr.Error("There is no file yet: send a list of images or zip files.", print_exception=False)
-        return [cast(BatchAnswer, row) for row in classify(self.classifier, files)]
+        return cast(list[BatchAnswer | BatchError], list(classify(self.classifier, files)))
 
     def classes(self) -> list[ClassAnswer]:
         """List the seven classes in the order of the model's outputs, with names, groups and descriptions."""
@@ -92,7 +108,7 @@ class Endpoints:
             "api_version": API_VERSION,
             "source": self.classifier.source,
             "revision": self.classifier.revision,
-            "fallback": self.fallback or None,
+            "fallback": stand_in(self.replaced, translator()) if self.replaced else None,
             "disclaimer": DISCLAIMER,
             "metrics": self.classifier.metrics,
         }
@@ -111,9 +127,9 @@ def description(endpoint: Callable[..., Any]) -> str:
     return f"{what} {DISCLAIMER} Answers with JSON: {listed}"
 
 
-def build(classifier: Classifier, fallback: str = "") -> None:
+def build(classifier: Classifier, replaced: str = "") -> None:
     """Add the endpoints to the Blocks that is being built."""
-    endpoints = Endpoints(classifier, fallback)
+    endpoints = Endpoints(classifier, replaced)
     tools.use()
     # Components that are never shown give the endpoints their types and file handling.
     with gr.Group(visible=False):

@@ -19,7 +19,7 @@ from skin_lesion.parts import data_uri
 from skin_lesion.predict import Classifier
 from skin_lesion.rows import Filter, Row, csv_text, json_text, ordered
 from skin_lesion.ui.i18n import block, label, language
-from skin_lesion.ui.upload import LesionFiles
+from skin_lesion.ui.upload import LesionFiles, Range
 
 BATCHES = 2  # read at a time, for all visitors together
 QUEUE = "batch"  # in which the tab and the endpoint /batch wait together
@@ -62,7 +62,7 @@ def build(classifier: Classifier) -> None:
             )
             possible = gr.Checkbox(False, label=label("Also where one of them is among the possible classes"))
             several = gr.Checkbox(False, label=label("Only where more than one class is possible"))
-            at_most = gr.Slider(0, 1, 1, step=0.01, label=label("Only where the first guess has at most this share"))
+            at_most = Range(0, 1, 1, step=0.01, label=label("Only where the first guess has at most this share"))
             problems = gr.Checkbox(
                 False, label=label("Only with a problem: not read, not like a dermatoscopic image, or of poor quality")
             )
@@ -228,6 +228,12 @@ def table(rows: list[Row], t: Translator) -> dict[str, Any]:
 def _cells(row: Row, t: Translator) -> list[str | float | None]:
     if "error" in row:
         return [row["image"], t("not read"), None, None, "", "", "", row["error"]]
+    seen = [
+        {True: t("yes"), False: t("no"), None: t("unknown")}[row["dermatoscopic"]],
+        ", ".join(map(hint_words(t).__getitem__, row["quality"])),
+    ]
+    if row["dermatoscopic"] is False:  # of it the answer says nothing; the downloads have it all the same
+        return [row["image"], t("not dermatoscopic"), None, None, "", *seen, ""]
     code = row["prediction"]
     return [
         row["image"],
@@ -235,8 +241,7 @@ def _cells(row: Row, t: Translator) -> list[str | float | None]:
         row["probabilities"][code],
         row["malignant"],
         ", ".join(sorted(row["set90"] or (), key=lambda c: -row["probabilities"][c])),
-        {True: t("yes"), False: t("no"), None: t("unknown")}[row["dermatoscopic"]],
-        ", ".join(map(hint_words(t).__getitem__, row["quality"])),
+        *seen,
         "",
     ]
 

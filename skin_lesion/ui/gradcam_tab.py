@@ -16,9 +16,10 @@ from skin_lesion.explain import METHODS, Explanation
 from skin_lesion.explanation_tables import explanation_page, explanation_sentence
 from skin_lesion.language import Translator
 from skin_lesion.overlay import CAVEAT, OPACITY, overlay, shrunk
-from skin_lesion.parts import data_uri, legend_html, map_html
+from skin_lesion.parts import data_uri, foreign_html, legend_html, map_html
 from skin_lesion.predict import Classifier
 from skin_lesion.ui.i18n import block, label
+from skin_lesion.ui.upload import Range
 
 SMALL = 320  # px, the longer side of a picture in the row of all seven
 
@@ -53,7 +54,7 @@ class GradcamTab(NamedTuple):
     method: gr.Radio
     map: gr.Image
     caption: gr.HTML
-    opacity: gr.Slider
+    opacity: Range
     beside: gr.Checkbox
     stop: gr.Button
     all_classes: gr.Gallery
@@ -88,7 +89,7 @@ def build(classifier: Classifier) -> GradcamTab:
     )
     stop = gr.Button(label("Stop"), size="sm", visible=False, elem_id="cam-stop")
     caption = gr.HTML(block(empty), elem_id="cam-caption")
-    opacity = gr.Slider(0, 1, value=OPACITY, step=0.05, label=label("Opacity of the map"))
+    opacity = Range(0, 1, value=OPACITY, step=0.05, label=label("Opacity of the map"))
     beside = gr.Checkbox(False, label=label("The image without the map beside it"))
     gr.HTML(block(_all_classes_note))
     all_classes = gr.Gallery(
@@ -128,12 +129,16 @@ def _seconds(classifier: Classifier, method: str, t: Translator) -> str:
 
 
 def caption_html(explanation: Explanation, metrics: dict[str, Any], t: Translator) -> str:
-    """Class, method, layer, legend, caveat and downloads of a map, and what was measured of its kind."""
+    """Class, method, layer, legend, caveat and downloads of a map, and what was measured of its kind.
+
+    Before them, of a picture that does not look like a dermatoscopic image, that it does not.
+    """
+    notice = foreign_html(t) if explanation.dermatoscopic is False else ""
     measured = escape(explanation_sentence(metrics, explanation.method, explanation.code, t))
     caveat = f'<p class="small">{escape(t(CAVEAT))} {measured}</p>'
     what = f"<p>{map_html(explanation, t)} {escape(t(METHODS[explanation.method].how))}</p>"
     downloads = _downloads(explanation, t) if explanation.peak > 0 else ""
-    return f'<div class="answer">{what}{legend_html(explanation, t)}{caveat}{downloads}</div>'
+    return f'<div class="answer">{notice}{what}{legend_html(explanation, t)}{caveat}{downloads}</div>'
 
 
 def progress_html(explained: str, done: int, total: int, t: Translator) -> str:
@@ -165,13 +170,16 @@ def _downloads(explanation: Explanation, t: Translator) -> str:
 def all_classes_items(
     image: Image.Image, explanations: dict[str, Explanation], t: Translator
 ) -> list[tuple[Image.Image, str]]:
-    """A small overlay of each class with its caption; 1 on the common scale is the hottest cell of all classes."""
+    """A small overlay of each class with its caption; 1 on the common scale is the hottest cell of all classes.
+
+    Of a picture that does not look like a dermatoscopic image no share is told, of which the answer says nothing.
+    """
     small = shrunk(image, SMALL)
     most = max(e.peak for e in explanations.values())
     return [
         (
             overlay(small, e.heat * (e.peak / most) if most > 0 else e.heat),
-            f"{code} {t.percent(e.probability)}",
+            code if e.dermatoscopic is False else f"{code} {t.percent(e.probability)}",
         )
         for code, e in explanations.items()
     ]

@@ -78,26 +78,26 @@ def _figures(test: dict[str, Any], decision: Decision | None) -> None:
     gr.HTML(block(lambda t: _heading(t("Which class was taken for which"), confusion_html(test["confusion"], t))))
     if "reliability" in test and "curves" in test:
         gr.HTML(block(lambda t: _diagrams(test, decision, t)))
-    if "decision" in test:
-        with gr.Accordion(label("Prediction sets and operating points"), open=False):
-            _table(f"{set_table(test['decision'])}\n\n{operating_table(test['decision'])}")
-    if "subgroups" in test:
-        with gr.Accordion(label("By age, sex, site and way of diagnosis"), open=False):
-            _table(subgroup_table(test))
-    if "histo" in test:
-        with gr.Accordion(label("Only lesions diagnosed by histology, which are harder"), open=False):
-            _table(f"{basis(test['histo'] | _same_files(test))}\n\n{headline_table(test['histo'])}")
-    if "altered" in test:
-        with gr.Accordion(label("Altered copies of the images"), open=False):
-            _table(altered_table(test))
-    if "foreign" in test and "decision" in test:
-        with gr.Accordion(label("Pictures that are no dermatoscopic images"), open=False):
-            _table(foreign_table(test))
+    folded = [
+        ("decision", label("Prediction sets and operating points"), _decision_tables),
+        ("subgroups", label("By age, sex, site and way of diagnosis"), subgroup_table),
+        ("histo", label("Only lesions diagnosed by histology, which are harder"), _histo_table),
+        ("altered", label("Altered copies of the images"), altered_table),
+        ("foreign", label("Pictures that are no dermatoscopic images"), foreign_table),
+    ]
+    for section, title, table in folded:
+        if section in test:
+            with gr.Accordion(title, open=False):
+                _table(table(test))
 
 
-def _same_files(test: dict[str, Any]) -> dict[str, Any]:
-    """The subset's images are among the held-out ones."""
-    return {"image_size": test["image_size"]}
+def _decision_tables(test: dict[str, Any]) -> str:
+    return f"{set_table(test['decision'])}\n\n{operating_table(test['decision'])}"
+
+
+def _histo_table(test: dict[str, Any]) -> str:
+    same_files = {"image_size": test["image_size"]}  # the subset's images are among the held-out ones
+    return f"{basis(test['histo'] | same_files)}\n\n{headline_table(test['histo'])}"
 
 
 def _heading(text: str, below: str = "") -> str:

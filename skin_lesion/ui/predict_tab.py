@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 
 from skin_lesion.language import Translator
-from skin_lesion.parts import bars_html, data_uri, foreign_html, guess_html, quality_html, set_html
+from skin_lesion.parts import bars_html, data_uri, foreign_html, guess_html, quality_html, sets_html
 from skin_lesion.predict import Prediction
 from skin_lesion.ui.i18n import block
 
@@ -25,7 +25,7 @@ def answer_html(prediction: Prediction, metrics: dict[str, Any], t: Translator, 
 
     report: `report_link`, to stand below the answer; "" while there is none.
     """
-    answer = guess_html(prediction, metrics, t) + set_html(prediction, metrics, t) + bars_html(prediction, t) + report
+    answer = guess_html(prediction, metrics, t) + sets_html(prediction, metrics, t) + bars_html(prediction, t) + report
     quality = quality_html(prediction, t)
     if prediction.dermatoscopic is False:
         opened = t("Show the answer all the same")

@@ -11,6 +11,7 @@ from skin_lesion.decision import SENSITIVITIES, Decision
 from skin_lesion.language import Translator
 from skin_lesion.operating import PATIENTS, Outcome, Share, at_threshold, held_out_prevalence
 from skin_lesion.ui.i18n import block, label, language
+from skin_lesion.ui.upload import Range
 
 STEP, MOST_ILL = 0.5, 500  # per cent between two thresholds of the slider; of PATIENTS at most
 START = 0.90  # sensitivity of the operating point that is shown first
@@ -37,7 +38,7 @@ def build(metrics: dict[str, Any], decision: Decision | None) -> None:
         label=label("What to look for"),
         elem_id="model-score",
     )
-    threshold = gr.Slider(
+    threshold = Range(
         0, 100, start(decision, first), step=STEP, precision=2, label=label("Alarm from this share on, in %")
     )
     buttons = {}
@@ -47,7 +48,7 @@ def build(metrics: dict[str, Any], decision: Decision | None) -> None:
                 buttons[sensitivity] = gr.Button(block(partial(_aim, sensitivity)), size="sm", min_width=90)
     else:
         gr.HTML(block(no_decision))
-    ill = gr.Slider(
+    ill = Range(
         1,
         MOST_ILL,
         ill_at_first(metrics, first),
@@ -85,7 +86,7 @@ def _lead(t: Translator) -> str:
 
 
 def _aim(sensitivity: float, t: Translator) -> str:
-    return t("Find {count} of 100", count=round(100 * sensitivity))
+    return t("Aim at {count} of 100", count=round(100 * sensitivity))
 
 
 def no_decision(t: Translator) -> str:
@@ -104,9 +105,7 @@ def ill_at_first(metrics: dict[str, Any], score: str) -> int:
     return min(MOST_ILL, max(1, round(PATIENTS * held_out_prevalence(metrics, score))))
 
 
-def move(metrics: dict[str, Any], score: str, threshold: float | None, ill: int | None) -> Any:
-    if threshold is None or ill is None:  # the number beside a slider is being typed
-        return gr.skip()
+def move(metrics: dict[str, Any], score: str, threshold: float, ill: int) -> str:
     return outcome_html(metrics, score, threshold, ill, language())
 
 
@@ -117,8 +116,8 @@ def other_score(metrics: dict[str, Any], decision: Decision | None, score: str) 
 
 
 def aim(
-    metrics: dict[str, Any], decision: Decision | None, sensitivity: float, score: str, ill: int | None
-) -> tuple[float, Any]:
+    metrics: dict[str, Any], decision: Decision | None, sensitivity: float, score: str, ill: int
+) -> tuple[float, str]:
     """Threshold of an operating point, and result."""
     threshold = start(decision, score, sensitivity)
     return threshold, move(metrics, score, threshold, ill)

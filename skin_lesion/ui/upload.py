@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import gradio as gr
+import httpx
 from gradio.components.image import ImageData
 from gradio.context import LocalContext
 from gradio.data_classes import ListFiles
@@ -14,6 +15,7 @@ from skin_lesion.batch import Named
 from skin_lesion.images import ImageError
 
 WEB = ("http://", "https://")
+TOLD = (httpx.HTTPError, httpx.InvalidURL, ValueError)  # what an address can be to blame for; ValueError: the guard's
 
 
 async def _fetched(address: str, move: Callable[[str], Awaitable[str | None]]) -> str | None:
@@ -36,11 +38,13 @@ async def _fetched(address: str, move: Callable[[str], Awaitable[str | None]]) -
         raise gr.Error("The uploaded image is not there, or not any more; send it again.", print_exception=False)
     try:
         return await move(address)
-    except Exception as error:  # the guard and the network raise many kinds, and plain Exception
+    except Exception as error:
+        told = isinstance(error, TOLD) or type(error) is Exception  # gradio's own, for a status or too many redirects
+        why = f" ({error})" if told else ""
         raise gr.Error(
-            f"The image cannot be fetched from {address[:200]} ({error}). Give an address that everybody can open "
+            f"The image cannot be fetched from {address[:200]}{why}. Give an address that everybody can open "
             "without logging in, upload the file, or send it as a data: URI.",
-            print_exception=False,
+            print_exception=not told,
         ) from error
 
 
@@ -103,3 +107,17 @@ class Choice(gr.Dropdown):
 
     def preprocess(self, payload: str | None) -> str | None:
         return payload
+
+
+class Range(gr.Slider):
+    """A gr.Slider whose handler gets what the page shows once its field is left, whatever was typed into it.
+
+    The page sends an emptied field as None and a number beyond an end as it is, then shows the least or that end;
+    gr.Slider answers with an error.
+    """
+
+    is_template = True  # the browser shows it as gr.Slider
+
+    def preprocess(self, payload: float | None) -> float:
+        typed = self.minimum if payload is None else payload
+        return super().preprocess(min(max(typed, self.minimum), self.maximum))
