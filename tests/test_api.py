@@ -339,7 +339,7 @@ def test_tools_answer_with_json_and_pictures(server, client, image, here):
 
 def test_an_image_is_taken_from_an_address_but_never_from_an_inner_network(server, client, image, here, monkeypatch):
     """Loopback stands for the internet here: gradio's guard is told so, and refuses it otherwise."""
-    image.save("lesion.png")
+    image.save("lesion.png", exif=exif())
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(here))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as web:
         threading.Thread(target=web.serve_forever).start()
@@ -351,6 +351,8 @@ def test_an_image_is_taken_from_an_address_but_never_from_an_inner_network(serve
     assert refused.isError and f"cannot be fetched from {address}" in refused.content[0].text
     assert json.loads(answer.content[0].text) == client.predict(handle_file("lesion.png"), api_name="/predict")
     assert absent.isError and "404" in absent.content[0].text
+    fetched = [path.read_bytes() for path in own_folder().rglob("lesion.png")]
+    assert fetched and not any(secret in content for secret in SECRETS for content in fetched)
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,11 @@ import httpx
 from gradio.components.image import ImageData
 from gradio.context import LocalContext
 from gradio.data_classes import ListFiles
+from starlette.concurrency import run_in_threadpool
 
 from skin_lesion.batch import Named
 from skin_lesion.images import ImageError
+from skin_lesion.metadata import strip_file
 
 WEB = ("http://", "https://")
 TOLD = (httpx.HTTPError, httpx.InvalidURL, ValueError)  # what an address can be to blame for; ValueError: the guard's
@@ -22,7 +24,7 @@ async def _fetched(address: str, move: Callable[[str], Awaitable[str | None]]) -
     """Fetch a file that is given by its address, with gradio's own guard against addresses of an inner network.
 
     A file that was uploaded to this app is given by its address too (`gradio upload-mcp` does so); it is here already,
-    and the guard would refuse to fetch it from 127.0.0.1.
+    and the guard would refuse to fetch it from 127.0.0.1. One that comes from elsewhere loses what is not the picture.
 
     Args:
         move: gradio's own async_move_resource_to_block_cache of the component.
@@ -37,7 +39,7 @@ async def _fetched(address: str, move: Callable[[str], Awaitable[str | None]]) -
             return await move(path)
         raise gr.Error("The uploaded image is not there, or not any more; send it again.", print_exception=False)
     try:
-        return await move(address)
+        path = await move(address)
     except Exception as error:
         told = isinstance(error, TOLD) or type(error) is Exception  # gradio's own, for a status or too many redirects
         why = f" ({error})" if told else ""
@@ -46,6 +48,9 @@ async def _fetched(address: str, move: Callable[[str], Awaitable[str | None]]) -
             "without logging in, upload the file, or send it as a data: URI.",
             print_exception=not told,
         ) from error
+    if path:
+        await run_in_threadpool(strip_file, Path(path))
+    return path
 
 
 class LesionImage(gr.Image):
