@@ -106,7 +106,12 @@ def test_another_model_answers_only_where_that_is_allowed_and_then_visibly(hub, 
 
 def test_a_model_that_is_there_needs_no_other_and_a_wrong_wish_is_refused(evaluated, ours):
     end, page, log = ours(run_app, f"local-dir:{evaluated}", "bundled")
-    assert not end and not log and f"Model: `local-dir:{evaluated}`" in page and "the bundled one answers instead" not in page
+    assert (
+        not end
+        and not log
+        and f"Model: `local-dir:{evaluated}`" in page
+        and "the bundled one answers instead" not in page
+    )
     end, *_ = ours(run_app, f"local-dir:{evaluated}", "yes")
     assert end == "app.py: SKIN_LESION_FALLBACK='yes' is unknown: use 'bundled', or leave it unset."
 
