@@ -36,6 +36,20 @@ from train.foreign import foreign_images
 from train.split import PARTS, RATIOS, fingerprint, split
 from train.start import build_model
 
+# What takes longest goes first, so that no worker ends long after the others; xdist itself would go by the number of
+# tests, and these files have few.
+LONG = ("browser", "start", "push", "processes", "resume", "evaluate", "app", "explain_eval", "explain", "calibrate")
+LONG += ("pull", "privacy", "fit", "card", "benchmarks", "report", "readme")
+
+
+def pytest_configure(config):
+    config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items):
+    place = {f"test_{name}": number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(place)))
+
 
 def write_dataset(folder: Path, lesions_per_class: int = 6, images_per_lesion: int = 2) -> Path:
     """A folder in HAM10000's layout: each class has its own mean colour, so that it can be learnt."""
