@@ -28,13 +28,27 @@ from PIL import Image
 from skin_lesion.classes import CODES
 from skin_lesion.hub import FILES
 from skin_lesion.model import load
-from train import calibrate, evaluate, loop
+from train import calibrate, evaluate, loop, metrics
 from train.cache import load_images
 from train.data import COLUMNS, MASKS, read_ham10000
 from train.folder import save_model_folder, write_json
 from train.foreign import foreign_images
 from train.split import PARTS, RATIOS, fingerprint, split
 from train.start import build_model
+
+# What takes longest goes first, so that no worker ends long after the others; xdist itself would go by the number of
+# tests, and these files have few.
+LONG = ("browser", "start", "push", "processes", "resume", "evaluate", "app", "explain_eval", "explain", "calibrate")
+LONG += ("pull", "privacy", "fit", "card", "benchmarks", "report", "readme")
+
+
+def pytest_configure(config):
+    config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items):
+    place = {f"test_{name}": number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(place)))
 
 
 def write_dataset(folder: Path, lesions_per_class: int = 6, images_per_lesion: int = 2) -> Path:
@@ -76,6 +90,15 @@ def cache(tmp_path_factory):
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def few_replicates():
+    """100 draws for an interval, not 1000: they are most of an evaluation. Published figures are checked with all."""
+    with pytest.MonkeyPatch.context() as patch:
+        for function in (metrics.estimate, metrics.summarise, metrics.shares):
+            patch.setattr(function, "__defaults__", (100,))
+        yield
+
+
 @pytest.fixture(scope="session")
 def trained(dataset, tmp_path_factory) -> Path:
     """The model folder of three epochs on the small data set."""
@@ -84,24 +107,30 @@ def trained(dataset, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory) -> Path:
-    """Random weights under the real architecture."""
+    """Random weights under the real architecture, whose input is not 224 px, but a fifth of the work."""
     folder = tmp_path_factory.mktemp("model")
     torch.manual_seed(0)
     model = build_model("none")
     torch.nn.init.normal_(model.classifier.weight, std=0.5)
-    save_model_folder(model, folder, 224)
+    save_model_folder(model, folder, tiny.UNTRAINED)
     return folder
+
+
+def untrained(model_folder: Path, dataset: Path, folder: Path, **how) -> Path:
+    """A folder as train.fit leaves it, with random weights. how: ratios, or a fold."""
+    copy = shutil.copytree(model_folder, folder)
+    parts = split(read_ham10000(dataset), 0, **how)
+    made = {"seed": 0, **how, "fingerprint": fingerprint(parts), "images": {p: len(parts[p]) for p in PARTS}}
+    options = {"init": "imagenet", "schedule": [[1, 32]], "batch": 8, "lr": 1e-3, "ema": 0.9, "smoothing": 0}
+    training = {"images": made["images"]["train"], "options": options | {"adjust": 1, "seed": 0}}
+    write_json(copy / "metrics.json", {"split": made, "training": training})
+    return copy
 
 
 @pytest.fixture(scope="session")
 def evaluated(model_folder, dataset, tmp_path_factory) -> Path:
     """A model folder ready to be published, calibrated and evaluated, and what may lie beside it."""
-    folder = shutil.copytree(model_folder, tmp_path_factory.mktemp("evaluated") / "model")
-    parts = split(read_ham10000(dataset))
-    made = {"seed": 0, "ratios": RATIOS, "fingerprint": fingerprint(parts), "images": {p: len(parts[p]) for p in PARTS}}
-    options = {"init": "imagenet", "schedule": [[1, 32]], "batch": 8, "lr": 1e-3, "ema": 0.9, "smoothing": 0}
-    training = {"images": made["images"]["train"], "options": options | {"adjust": 1, "seed": 0}}
-    write_json(folder / "metrics.json", {"split": made, "training": training})
+    folder = untrained(model_folder, dataset, tmp_path_factory.mktemp("evaluated") / "model", ratios=RATIOS)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(calibrate, "temperature", lambda labels, logits: 2.0)  # random weights have none
         patch.setattr(evaluate, "foreign_images", lambda folder: list(foreign_images(folder))[::8])

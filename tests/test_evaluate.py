@@ -2,84 +2,61 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import untrained
 from PIL import Image
 
 from skin_lesion.classes import CODES
 from skin_lesion.model import ModelError, load, read_metrics
-from train import calibrate, evaluate, pool
+from train import altered, evaluate, pool
 from train.card import model_card
 from train.data import DataError, read_ham10000
 from train.figures import CAPTIONS, write_figures
 from train.folder import write_json
 from train.foreign import foreign_images
 from train.predictions import read_predictions
-from train.split import PARTS, RATIOS, fingerprint, split
-
-OPTIONS = {"init": "none", "schedule": [[1, 32]], "batch": 8, "lr": 1e-3, "ema": 0.9, "smoothing": 0, "adjust": 1}
+from train.split import split
 
 
-def untrained(model_folder: Path, dataset: Path, folder: Path, **how) -> Path:
-    """A folder as train.fit leaves it, with random weights."""
-    copy = shutil.copytree(model_folder, folder)
-    parts = split(read_ham10000(dataset), 0, **how)
-    made = {"seed": 0, **how, "fingerprint": fingerprint(parts), "images": {p: len(parts[p]) for p in PARTS}}
-    write_json(copy / "metrics.json", {"split": made, "training": {"images": 56, "options": OPTIONS | {"seed": 0}}})
-    return copy
-
-
-@pytest.fixture(scope="module")
-def folder(model_folder, dataset, tmp_path_factory):
-    """Calibrated (by a temperature that is given: random weights have none) and evaluated."""
-    made = untrained(model_folder, dataset, tmp_path_factory.mktemp("evaluated") / "model", ratios=RATIOS)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(calibrate, "temperature", lambda labels, logits: 2.0)
-        patch.setattr(evaluate, "foreign_images", lambda folder: list(foreign_images(folder))[::8])
-        calibrate.calibrate(made, dataset)
-        evaluate.evaluate(made, dataset)
-    return made
-
-
-def test_figures_follow_from_the_predictions(folder, dataset):
-    metrics = json.loads((folder / "metrics.json").read_text())
+def test_figures_follow_from_the_predictions(evaluated, dataset):
+    metrics = json.loads((evaluated / "metrics.json").read_text())
     test = split(read_ham10000(dataset))["test"]
-    found = read_predictions(folder / "test_predictions.csv")
+    found = read_predictions(evaluated / "test_predictions.csv")
     assert [CODES[i] for i in found.labels] == [r.dx for r in test]
     hits = found.probabilities.argmax(1) == found.labels
     assert metrics["test"]["headlines"]["accuracy"]["value"] == pytest.approx(hits.mean(), abs=1e-4)
     assert metrics["test"]["images"] == len(test) and metrics["test"]["lesions"] == len(set(found.lesions))
     assert metrics["test"]["subgroups"]["age"]["50 to 69"]["images"] == len(test)
     assert metrics["test"]["histo"]["images"] == len(test)
-    decision = load(f"local-dir:{folder}").decision
-    again = json.loads(json.dumps(evaluate.held_out_section(folder, decision, metrics)))
+    decision = load(f"local-dir:{evaluated}").decision
+    again = json.loads(json.dumps(evaluate.held_out_section(evaluated, decision, metrics)))
     assert metrics["test"] == again | {"image_size": "64×48", "foreign_source": "built in"}
-    assert (folder / "README.md").read_text() == model_card(metrics)
+    assert (evaluated / "README.md").read_text() == model_card(metrics)
 
 
-def test_thresholds_come_from_the_validation_part_and_distances_from_the_training_part(folder, dataset):
-    decision = json.loads((folder / "decision.json").read_text())
+def test_thresholds_come_from_the_validation_part_and_distances_from_the_training_part(evaluated, dataset):
+    decision = json.loads((evaluated / "decision.json").read_text())
     parts = split(read_ham10000(dataset))
     assert decision["part"] == "val" and decision["images"] == len(parts["val"])
-    classifier = load(f"local-dir:{folder}")
+    classifier = load(f"local-dir:{evaluated}")
     near = np.mean([classifier.predict(r.path).distance for r in parts["train"][:20]])
     far = [classifier.predict(image).distance for _, image in list(foreign_images())[:3]]
     assert near < 1.5 < min(far)
-    found = read_predictions(folder / "test_predictions.csv")
+    found = read_predictions(evaluated / "test_predictions.csv")
     expected = [classifier.predict(r.path).distance for r in parts["test"][:3]]
     assert found.distances[:3] == pytest.approx(expected, rel=1e-3)
 
 
-def test_figures_are_drawn_and_are_the_same_every_time(folder, tmp_path):
-    found = read_predictions(folder / "test_predictions.csv")
+def test_figures_are_drawn_and_are_the_same_every_time(evaluated, tmp_path):
+    found = read_predictions(evaluated / "test_predictions.csv")
     write_figures(tmp_path / "figures", found.labels, found.probabilities, "three images")
     first = {name: (tmp_path / "figures" / name).read_bytes() for name in CAPTIONS}
     write_figures(tmp_path / "figures", found.labels, found.probabilities, "three images")
     assert first == {name: (tmp_path / "figures" / name).read_bytes() for name in CAPTIONS}
     for name in CAPTIONS:
-        with Image.open(folder / "figures" / name) as image:
+        with Image.open(evaluated / "figures" / name) as image:
             assert min(image.size) >= 700 and np.asarray(image.convert("L")).std() > 5
 
 
@@ -88,13 +65,13 @@ def test_a_class_without_images_has_no_curve_and_no_error(tmp_path):
     assert all((tmp_path / "figures" / name).stat().st_size > 5000 for name in CAPTIONS)
 
 
-def test_another_split_is_refused(folder, dataset):
+def test_another_split_is_refused(evaluated, dataset):
     records = read_ham10000(dataset)
-    metrics = read_metrics(folder)
+    metrics = read_metrics(evaluated)
     with pytest.raises(ModelError, match="was trained on split .* but this data gives"):
-        evaluate.part_of_training_split(records[:-1], metrics, folder, "test")
+        evaluate.part_of_training_split(records[:-1], metrics, evaluated, "test")
     with pytest.raises(ModelError, match="does not say which split"):
-        evaluate.part_of_training_split(records, {}, folder, "test")
+        evaluate.part_of_training_split(records, {}, evaluated, "test")
 
 
 def test_built_in_foreign_pictures_are_of_many_kinds():
@@ -121,11 +98,13 @@ def test_foreign_pictures_of_a_folder_bear_its_names(tmp_path, image):
 
 @pytest.fixture(scope="module")
 def folds(model_folder, dataset, tmp_path_factory):
-    """Three evaluated folds."""
+    """Three evaluated folds. Of the alterations one is enough: they are not pooled."""
     place = tmp_path_factory.mktemp("folds")
     made = [untrained(model_folder, dataset, place / f"fold{i}", fold=[i, 3]) for i in (1, 2, 3)]
-    for one in made:
-        evaluate.evaluate(one, dataset)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(altered, "ALTERATIONS", {"mirrored": altered.ALTERATIONS["mirrored"]})
+        for one in made:
+            evaluate.evaluate(one, dataset)
     return made
 
 
@@ -137,8 +116,8 @@ def test_pooled_figures_are_of_every_image_once(folds, dataset):
     assert np.array_equal(pooled["confusion"], sum(np.array(s["confusion"]) for s in single))
 
 
-def test_pooled_figures_go_into_a_model_folder_and_its_card(folds, folder, tmp_path, monkeypatch, capsys):
-    into = shutil.copytree(folder, tmp_path / "model")
+def test_pooled_figures_go_into_a_model_folder_and_its_card(folds, evaluated, tmp_path, monkeypatch, capsys):
+    into = shutil.copytree(evaluated, tmp_path / "model")
     monkeypatch.setattr("sys.argv", ["pool", *map(str, folds), "--into", str(folds[0])])
     assert pool.main() == 1 and "is a fold itself" in capsys.readouterr().err
     monkeypatch.setattr("sys.argv", ["pool", *map(str, folds), "--into", str(into)])
@@ -149,8 +128,8 @@ def test_pooled_figures_go_into_a_model_folder_and_its_card(folds, folder, tmp_p
     assert "| age: 50 to 69 | 84 | 42 |" in card
 
 
-def test_pooled_figures_are_not_written_beside_another_recipe(folds, folder, tmp_path, monkeypatch, capsys):
-    into = shutil.copytree(folder, tmp_path / "model")
+def test_pooled_figures_are_not_written_beside_another_recipe(folds, evaluated, tmp_path, monkeypatch, capsys):
+    into = shutil.copytree(evaluated, tmp_path / "model")
     metrics = read_metrics(into)
     metrics["training"]["options"]["lr"] = 0.5
     write_json(into / "metrics.json", metrics)
@@ -169,7 +148,9 @@ def test_an_older_or_missing_table_says_what_to_run(tmp_path):
         read_predictions(tmp_path / "old.csv")
 
 
-def test_a_damaged_image_is_named(folder, dataset, tmp_path):
+def test_a_damaged_image_is_named(evaluated, dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluate, "foreign_images", lambda folder: list(foreign_images(folder))[:1])
+    folder = shutil.copytree(evaluated, tmp_path / "model")
     copy = shutil.copytree(dataset, tmp_path / "ham")
     record = split(read_ham10000(copy))["test"][0]
     record.path.write_bytes(record.path.read_bytes()[:200])
@@ -179,13 +160,13 @@ def test_a_damaged_image_is_named(folder, dataset, tmp_path):
     assert (folder / "metrics.json").read_text() == before
 
 
-def test_folds_that_do_not_belong_together_are_refused(folds, folder, tmp_path):
+def test_folds_that_do_not_belong_together_are_refused(folds, evaluated, tmp_path):
     with pytest.raises(ModelError, match="1/3 to 3/3; given: 1/3, 2/3"):
         pool.pool(folds[:2])
     with pytest.raises(ModelError, match="given: 1/3, 2/3, 2/3"):
         pool.pool([*folds[:2], folds[1]])
     with pytest.raises(ModelError, match="is not an evaluated fold"):
-        pool.pool([folder])
+        pool.pool([evaluated])
     other = shutil.copytree(folds[2], tmp_path / "other")
     metrics = read_metrics(other)
     metrics["training"]["options"]["lr"] = 0.5

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny
 import torch
 from captum.attr import LayerGradCam
 from PIL import Image
@@ -18,6 +19,7 @@ from skin_lesion.images import open_image
 from skin_lesion.overlay import MAX_SIDE, overlay, render
 from skin_lesion.predict import Classifier, Prediction
 
+CELLS = tiny.UNTRAINED // 32  # of the last feature map, in a row
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
@@ -29,12 +31,12 @@ def test_equals_the_closed_form_for_all_seven_classes(classifier, image):
     """Average pooling and a linear head make Grad-CAM relu(sum_k W[c, k] A_k) / (H W)."""
     prediction = classifier.predict(image)
     weights = classifier.model.classifier.weight  # (7, 1280)
-    expected = torch.einsum("ck,khw->chw", weights, prediction.features[0]).relu() / 49
+    expected = torch.einsum("ck,khw->chw", weights, prediction.features[0]).relu() / CELLS**2
     explanations = explain.explain(classifier, prediction)
     assert list(explanations) == list(CODES)
     for i, code in enumerate(CODES):
         e = explanations[code]
-        assert e.heat.shape == (7, 7) and e.heat.min() >= 0 and e.heat.max() <= 1
+        assert e.heat.shape == (CELLS, CELLS) and e.heat.min() >= 0 and e.heat.max() <= 1
         assert np.allclose(e.heat * e.peak, expected[i].numpy(), atol=1e-5)
 
 
@@ -150,7 +152,7 @@ def test_the_fine_map_worked_out_step_by_step(classifier, image):
     fine = (middle * middle.grad).clamp(min=0).sum(1, keepdim=True)
     coarse = explain.explain(classifier, prediction, ["mel"])["mel"]
     grown = torch.nn.functional.interpolate(
-        torch.tensor(coarse.heat * coarse.peak)[None, None], (14, 14), mode="bilinear"
+        torch.tensor(coarse.heat * coarse.peak)[None, None], (2 * CELLS, 2 * CELLS), mode="bilinear"
     )
     found = explain.explain(classifier, prediction, ["mel"], "finer")["mel"]
     assert np.allclose(found.heat * found.peak, (fine * grown)[0, 0].detach().numpy(), rtol=1e-4, atol=1e-7)
@@ -161,7 +163,7 @@ def test_methods_that_ask_the_whole_model_count_their_questions_and_can_be_stopp
     prediction, asked = classifier.predict(image), []
     found = explain.explain(classifier, prediction, ["mel", "nv"], method, image, lambda: asked.append(1))
     assert len(asked) == 2 * explain.steps(method) and explain.steps("gradcam") == 0
-    assert found["mel"].heat.shape == (224, 224) and found["mel"].layer == "input"
+    assert found["mel"].heat.shape == (tiny.UNTRAINED, tiny.UNTRAINED) and found["mel"].layer == "input"
 
     def stop():
         raise InterruptedError

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from skin_lesion import explain
 from skin_lesion.classes import CODES
 from skin_lesion.explain import METHODS
 from skin_lesion.explanation_tables import CASES, MEASURES, UNKNOWN, explanation_page, explanation_sentence, verdict
@@ -21,9 +22,11 @@ MAPS = [*METHODS, "random", "centre"]
 
 @pytest.fixture(scope="module")
 def measured(trained, dataset, tmp_path_factory):
-    """A trained folder after `python -m train.explain_eval FOLDER --lesions 1`."""
+    """A trained folder after `python -m train.explain_eval FOLDER --lesions 1`, its methods with fewer questions."""
     folder = shutil.copytree(trained, tmp_path_factory.mktemp("measured") / "model")
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(explain, "STEPS", 8)
+        patch.setattr(explain, "WINDOWS", 2)
         patch.setattr(sys, "argv", ["train.explain_eval", str(folder), "--data", str(dataset), "--lesions", "1"])
         assert explain_eval.main() == 0
     return folder
@@ -94,6 +97,7 @@ def test_figures_of_weights_that_were_replaced_meanwhile_are_not_written(measure
     monkeypatch.setattr(explain_eval, "weights_digest", lambda folder: next(digests))
     monkeypatch.setattr(explain_eval, "measure", lambda *args: [])
     monkeypatch.setattr(explain_eval, "best_shares", lambda *args: {})
+    monkeypatch.setattr(explain_eval, "seconds_of", lambda *args: {})
     with pytest.raises(ModelError, match="were replaced meanwhile"):
         explain_eval.explain_eval(folder, dataset, 1)
     assert (folder / "metrics.json").read_text() == before
