@@ -117,7 +117,8 @@ def test_the_figure_has_a_cell_for_everybody():
     assert len(cells) == PATIENTS
 
 
-def test_a_button_sets_the_threshold_of_its_operating_point(bundled):
+def test_a_button_sets_the_threshold_of_its_operating_point_and_names_its_aim(bundled):
+    assert threshold._aim(0.90, EN) == "Aim at 90 of 100"  # what it achieved stands in the result
     for score in SCORES:
         for point in bundled.decision.points[score]:
             per_cent, html = threshold.aim(bundled.metrics, bundled.decision, point.sensitivity, score, 100)
