@@ -28,7 +28,7 @@ from PIL import Image
 from skin_lesion.classes import CODES
 from skin_lesion.hub import FILES
 from skin_lesion.model import load
-from train import calibrate, evaluate, loop, metrics
+from train import calibrate, evaluate, loop
 from train.cache import load_images
 from train.data import COLUMNS, MASKS, read_ham10000
 from train.folder import save_model_folder, write_json
@@ -87,15 +87,6 @@ def cache(tmp_path_factory):
     """Keep the decoded images of the tests out of the project's own cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(load_images, "__defaults__", (False, tmp_path_factory.mktemp("cache")))
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def few_replicates():
-    """100 draws for an interval, not 1000: they are most of an evaluation. Published figures are checked with all."""
-    with pytest.MonkeyPatch.context() as patch:
-        for function in (metrics.estimate, metrics.summarise, metrics.shares):
-            patch.setattr(function, "__defaults__", (100,))
         yield
 
 
@@ -171,6 +162,7 @@ def publish(hub, evaluated, tmp_path_factory):
     @functools.cache
     def publish(transport: str) -> tuple[str, str, str, list[str]]:
         hub.log.clear()
+        hub.blobs.clear()  # as if nobody had sent these weights yet
         arguments = [*PUSH, str(evaluated), "--repo", f"user/{transport}"]
         result = run_alone(hub, tmp_path_factory.mktemp("home"), arguments, xet=transport == "xet")
         assert result.returncode == 0, result.stderr

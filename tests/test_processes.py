@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,6 +29,7 @@ def torchrun(*command, count: int = 2) -> subprocess.CompletedProcess:
         capture_output=True,
         text=True,
         env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        timeout=600,  # s; a process that waits for another for ever is ended, and the test fails
     )
 
 
@@ -121,10 +121,8 @@ def test_only_the_first_process_speaks(two):
 
 
 def test_a_process_that_fails_takes_the_others_along(dataset, notes):
-    started = time.monotonic()
     result = torchrun(ddp_worker.__file__, str(dataset), str(notes), "die")
     assert result.returncode != 0 and "RuntimeError: the last process fails" in result.stderr
-    assert time.monotonic() - started < 90
 
 
 @pytest.mark.parametrize(("before", "now"), [(2, 1), (1, 2), (None, 2)])
