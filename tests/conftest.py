@@ -200,14 +200,19 @@ def image() -> Image.Image:
     return Image.fromarray(pixels)
 
 
-@pytest.fixture(scope="module")  # as short as can be: while it is open no test can run an event loop of its own
-def browser():
+@pytest.fixture(scope="session")
+def browser_program() -> str:
     """Chromium or Chrome; without one these tests are skipped by name, but not where CI is set."""
     program = find_browser()
     if program is None:
         missing = f"no browser: install one of {', '.join(PROGRAMS)}, name it in CHROMIUM, or run make browser"
         (pytest.fail if os.environ.get("CI") else pytest.skip)(missing)
-    with launch(program) as browser:
+    return program
+
+
+@pytest.fixture(scope="module")  # as short as can be: while it is open no test can run an event loop of its own
+def browser(browser_program):
+    with launch(browser_program) as browser:
         yield browser
 
 

@@ -22,6 +22,7 @@ import gradio as gr
 import httpx
 import numpy as np
 import pytest
+from browser import launch
 from gradio import processing_utils
 from gradio_client import Client, handle_file
 from mcp import ClientSession
@@ -185,18 +186,10 @@ def test_the_tab_shows_every_endpoint_with_its_snippets_parameters_and_fields(cl
         assert html.count("<pre") == 3 and html.count(BASE) == html.count(f'<span class="base">{BASE}</span>') == 3
 
 
-def chromium(playwright):
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
-        pytest.skip("needs Chromium")
-    return playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-background-networking"])
-
-
-def test_a_browser_shows_and_copies_the_address_of_the_page_and_runs_the_javascript(server, here):
-    playwright = pytest.importorskip("playwright.sync_api")
+def test_a_browser_shows_and_copies_the_address_of_the_page_and_runs_the_javascript(server, here, browser_program):
     base = server.rstrip("/")
-    with playwright.sync_playwright() as p:
-        context = chromium(p).new_context(locale="en", permissions=["clipboard-read", "clipboard-write"])
+    with launch(browser_program) as browser:
+        context = browser.new_context(locale="en", permissions=["clipboard-read", "clipboard-write"])
         page = context.new_page()
         page.goto(server)
         page.get_by_role("tab", name="API").click()
