@@ -11,7 +11,7 @@ from skin_lesion.classes import CODES
 from skin_lesion.explain import METHODS
 from skin_lesion.explanation_tables import CASES, MEASURES, UNKNOWN, explanation_page, explanation_sentence, verdict
 from skin_lesion.model import ModelError, load
-from train import explain_eval
+from train import explain_eval, faithfulness
 from train.card import model_card
 from train.data import MASKS, DataError, read_ham10000
 from train.explain_eval import SHARES, mask_of, read_rows, sample, section
@@ -27,6 +27,8 @@ def measured(trained, dataset, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(explain, "STEPS", 8)
         patch.setattr(explain, "WINDOWS", 2)
+        patch.setattr(faithfulness, "SQUARES", 8)
+        patch.setattr(faithfulness, "NOISES", 2)
         patch.setattr(sys, "argv", ["train.explain_eval", str(folder), "--data", str(dataset), "--lesions", "1"])
         assert explain_eval.main() == 0
     return folder

@@ -1,9 +1,7 @@
 import copy
-import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -119,22 +117,22 @@ def test_bad_init_and_device_are_named(tmp_path):
         pick_device("tpu", Processes())
 
 
-def test_bad_init_is_a_message_not_a_traceback(dataset, tmp_path):
-    arguments = ["--data", str(dataset), "--init", "absent.safetensors", "--out", str(tmp_path / "out")]
-    command = [sys.executable, "-m", "train.fit", *arguments, "--schedule", "1@32", "--batch", "8"]
-    # in a folder of its own, which takes the cache; so the project must be found by its path
-    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=env)
-    assert result.returncode == 1
-    assert "train.fit: --init 'absent.safetensors' is neither" in result.stderr and "Traceback" not in result.stderr
-
-
-def test_missing_data_folder_is_a_message_not_a_traceback(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["train.fit", "--data", str(tmp_path / "nowhere")])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data", "{data}", "--init", "absent.safetensors"], "--init 'absent.safetensors' is neither"),
+        (["--data", "nowhere"], "There is no folder"),
+    ],
+)
+def test_bad_init_and_missing_data_are_a_message_not_a_traceback(
+    dataset, tmp_path, monkeypatch, capsys, arguments, message
+):
+    command = ["train.fit", *(a.format(data=dataset) for a in arguments), "--schedule", "1@32", "--batch", "8"]
+    monkeypatch.setattr(sys, "argv", [*command, "--out", str(tmp_path / "out")])
     monkeypatch.setattr(fit.signal, "signal", lambda *_: None)  # its way to end on SIGTERM is not for the tests
     assert fit.main() == 1
     said = capsys.readouterr().err
-    assert said.startswith("train.fit: There is no folder") and "Traceback" not in said
+    assert said.startswith(f"train.fit: {message}") and "Traceback" not in said
 
 
 def test_help_does_not_wait_for_torch():

@@ -88,6 +88,14 @@ def test_the_bootstrap_draws_lesions_not_images():
     assert found == {"accuracy": {"value": 0.5, "low": 0, "high": 1}}
 
 
+def test_a_mean_has_the_interval_that_estimate_gives_to_it():
+    rng = np.random.default_rng(0)
+    values, lesions = rng.normal(size=200), rng.integers(0, 60, 200)
+    (expected,) = metrics.estimate({"": lambda _, v: float(v.mean())}, values, values, lesions).values()
+    assert metrics.mean(values, lesions) == pytest.approx(expected, abs=1e-4)
+    assert metrics.mean(values > 0, lesions)["value"] == round(float(np.mean(values > 0)), 4)
+
+
 def test_absent_classes_give_none_not_an_error():
     labels = np.array([NV, NV])
     summary = metrics.summarise(labels, one_hot(NV, NV), np.array(["a", "b"]), replicates=10)

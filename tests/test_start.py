@@ -36,6 +36,7 @@ def click(url: str, config: dict, gallery: dict, index: int) -> dict:
     raise AssertionError("no answer to the click")
 
 
+@pytest.mark.parametrize("transport", ["xet"], indirect=True)  # of LFS see test_push.py and test_pull.py
 def test_a_space_runs_the_private_model_that_was_pushed(hub, evaluated, dataset, ours, transport, picture, tmp_path):
     repo, xet = f"user/space-{transport}", transport == "xet"
     arguments = [evaluated, "--repo", repo, "--private", "--examples", "1", "--data", dataset]

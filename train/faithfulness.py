@@ -13,6 +13,7 @@ from captum.metrics import infidelity, infidelity_perturb_func_decorator, sensit
 from skin_lesion.explain import blurred, upsample
 
 STEPS = 16  # of a deletion or insertion curve
+SQUARES, NOISES = 32, 4  # that an image is altered by, for Captum's infidelity and sensitivity
 SIGMA = 0.2  # of the Gaussian in the centre, as a share of the image's side
 
 Map = np.ndarray
@@ -90,8 +91,8 @@ def captums(model: Any, x: torch.Tensor, target: int, again: Callable[[torch.Ten
             attribution(x),
             baselines=blurred(x),
             target=target,
-            n_perturb_samples=32,
+            n_perturb_samples=SQUARES,
             normalize=True,
         )
-    unstable = sensitivity_max(lambda inputs: (attribution(inputs[0]),), x, n_perturb_samples=4)
+    unstable = sensitivity_max(lambda inputs: (attribution(inputs[0]),), x, n_perturb_samples=NOISES)
     return {"infidelity": float(unfaithful), "sensitivity": float(unstable)}
