@@ -7,6 +7,7 @@ SKIN_LESION_FALLBACK=bundled                               # beside it: then the
 
 import logging
 import os
+import signal
 import sys
 from functools import partial
 from html import escape
@@ -184,4 +185,5 @@ def launch_options() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # as services are stopped; so that all files go here too
     demo.launch(**launch_options())

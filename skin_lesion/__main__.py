@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from skin_lesion.images import SUFFIXES, ImageError, image_files, open_image
 from skin_lesion.language import LANGUAGES, translator
 from skin_lesion.rows import COLUMNS, csv_line, csv_values
+from skin_lesion.texts import DISCLAIMER
 
 if TYPE_CHECKING:
     from skin_lesion.predict import Classifier
@@ -111,12 +112,16 @@ def _images(paths: list[Path]) -> Iterator[tuple[Path, str]]:
 
 def _write_table(result: dict, first: bool) -> None:
     if first:
-        print("class  probability  image")
-    code, foreign = result["prediction"], ""
-    share = f"{result['probabilities'][code]:.1%}"
+        print(DISCLAIMER, file=sys.stderr)
+        print("class  probability  malignant  possible             image")
+    code = result["prediction"]
+    shares = [f"{share:.1%}" for share in (result["probabilities"][code], result["malignant"])]
+    possible, notes = " ".join(result["set90"] or "-"), list(result["quality"])
     if result["dermatoscopic"] is False:  # of it the answer says nothing; JSON and CSV have it all the same
-        code, share, foreign = "-", "-", "  (does not look like a dermatoscopic image)"
-    print(f"{code:5}  {share:>11}  {result['image']}{foreign}", flush=True)
+        code, shares, possible = "-", ["-", "-"], "-"
+        notes = ["does not look like a dermatoscopic image", *notes]
+    noted = f"  ({', '.join(notes)})" if notes else ""
+    print(f"{code:5}  {shares[0]:>11}  {shares[1]:>9}  {possible:19}  {result['image']}{noted}", flush=True)
 
 
 def _write_json(result: dict, first: bool) -> None:

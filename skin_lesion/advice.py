@@ -10,7 +10,8 @@ from skin_lesion.predict import Prediction
 
 
 def advice(prediction: Prediction, metrics: dict[str, Any], t: Translator) -> str:
-    """The malignant and pre-malignant classes together, how often so high a share goes with which truth, what to do."""
+    """The malignant and pre-malignant classes together, how often a share in this range goes with which truth, what
+    to do."""
     share = t("All malignant and pre-malignant classes together: {share}.", share=t.percent(prediction.malignant))
     found = metrics.get("test", {}).get("decision", {}).get("operating_points", {}).get("malignancy")
     if prediction.decision is None or not found:
@@ -20,23 +21,25 @@ def advice(prediction: Prediction, metrics: dict[str, Any], t: Translator) -> st
     if reached is None:
         missed = of_100(1 - points[-1]["achieved_sensitivity"]["value"])
         text = t(
-            "That is low, but no all-clear: about {missed} of 100 malignant or pre-malignant held-out images lay as "
-            "low. Show a lesion that is new, changes, itches, bleeds or worries you to a clinician.",
+            "That is low, but no all-clear: about {missed} of 100 malignant or pre-malignant held-out images lay "
+            "below {limit}. Show a lesion that is new, changes, itches, bleeds or worries you to a clinician.",
             missed=missed,
+            limit=t.percent(points[-1]["threshold"]),
         )
     else:
         counts = {
+            "limit": t.percent(reached["threshold"]),
             "ill": of_100(reached["achieved_sensitivity"]["value"]),
             "well": of_100(1 - reached["achieved_specificity"]["value"]),
         }
         text = t(
-            "That is not low: about {ill} of 100 malignant or pre-malignant held-out images lay this high or higher, "
+            "That is not low: about {ill} of 100 malignant or pre-malignant held-out images lay at {limit} or above, "
             "and {well} of 100 benign ones. Have a clinician look at this lesion.",
             **counts,
         )
         if reached is points[0]:
             text = t(
-                "That is high: about {ill} of 100 malignant or pre-malignant held-out images lay this high or higher, "
+                "That is high: about {ill} of 100 malignant or pre-malignant held-out images lay at {limit} or above, "
                 "and {well} of 100 benign ones. Have a clinician look at this lesion soon.",
                 **counts,
             )

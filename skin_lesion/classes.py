@@ -84,7 +84,8 @@ CLASSES: tuple[LesionClass, ...] = (
         colour="#2ca02c",
         description=(
             "Harmless growths of the outer skin that become frequent with age: flat brown sun "
-            "spots, waxy or warty 'stuck-on' patches, and their inflamed variants."
+            "spots, waxy or warty 'stuck-on' patches, and their inflamed variants. One that "
+            "changes is worth showing to a clinician: some melanomas look like it."
         ),
         dermatoscopy=(
             "A sharp or moth-eaten border, white milia-like cysts, dark comedo-like openings, "
@@ -101,8 +102,9 @@ CLASSES: tuple[LesionClass, ...] = (
         group_note="Benign.",
         colour="#8c564b",
         description=(
-            "A harmless firm knot in the skin, often on the legs, sometimes after an insect bite "
-            "or a small injury. It may dimple inwards when pinched."
+            "A firm knot in the skin, usually harmless, often on the legs, sometimes after an "
+            "insect bite or a small injury. It may dimple inwards when pinched; one that grows is "
+            "worth showing to a clinician."
         ),
         dermatoscopy="A white scar-like centre surrounded by a fine, delicate brown network.",
         images=115,
@@ -152,8 +154,9 @@ CLASSES: tuple[LesionClass, ...] = (
         group_note="Benign.",
         colour="#9467bd",
         description=(
-            "Harmless growths or leaks of small blood vessels: cherry-red spots, dark red "
-            "warty ones, fast-growing bleeding knots, or a bruise under the skin."
+            "Growths or leaks of small blood vessels, harmless by themselves: cherry-red spots, "
+            "dark red warty ones, fast-growing bleeding knots, or a bruise under the skin. Show a "
+            "knot that grows fast or bleeds to a clinician: melanoma can look like it."
         ),
         dermatoscopy="Well-defined red, purple or black lakes of blood (lacunae), or an even red-to-black area.",
         images=142,

@@ -25,7 +25,7 @@ MEASURES = {
         "insertion (blurred) ↑",
         True,
         "the same from a blurred image, to which the hottest pixels are given back first",
-        "how fast it comes back from a blur",
+        "how fast the answer comes back when what is marked is made sharp again",
     ),
     "deletion_mean": Measure(
         "deletion (one colour) ↓",
@@ -33,27 +33,32 @@ MEASURES = {
         "as above, with the mean colour of ImageNet in the pixels' place",
         "how fast the answer goes when what is marked is painted over",
     ),
-    "insertion_mean": Measure("insertion (one colour) ↑", True, "likewise", "how fast it comes back from one colour"),
+    "insertion_mean": Measure(
+        "insertion (one colour) ↑", True, "likewise", "how fast the answer comes back when what is marked is uncovered"
+    ),
     "pointing": Measure(
-        "pointing game ↑", True, "how often the hottest point lies in the lesion", "how often it points at the lesion"
+        "pointing game ↑",
+        True,
+        "how often the hottest point lies in the lesion",
+        "how often the map points at the lesion",
     ),
     "energy": Measure(
         "energy in the lesion ↑",
         True,
         "the share of the map that lies in the lesion",
-        "how much of it is in the lesion",
+        "how much of the map is in the lesion",
     ),
     "iou": Measure(
         "IoU with the lesion ↑",
         True,
         "overlap of the lesion and of the map, cut where that was best on validation images",
-        "how well it covers the lesion",
+        "how well the map covers the lesion",
     ),
     "infidelity": Measure(
         "infidelity ↓",
         False,
         "Captum’s: how far the map is from foretelling what blurring squares of the image does",
-        "how well it foretells what a blur does",
+        "how well the map foretells what a blur does",
     ),
     "sensitivity": Measure(
         "sensitivity",

@@ -115,9 +115,7 @@ def report_html(
         f'<div class="notice" role="note"><strong>{escape(t(DISCLAIMER))}</strong> {escape(t(INPUT_NOTE))}</div>',
         quality_html(prediction, t),
         _pictures_html(image, explanation, t),
-        guess_html(prediction, metrics, t),
-        sets_html(prediction, metrics, t, LEVELS),
-        bars_html(prediction, t),
+        _answer_html(prediction, metrics, t),
         _what_to_do_html(t),
         _model_html(prediction, metrics, t),
     ]
@@ -164,6 +162,19 @@ def _img(picture: Image.Image, alt: str) -> str:
     to_rgb(picture).save(file, "JPEG", quality=QUALITY)
     uri = data_uri(file.getvalue(), "image/jpeg")
     return f'<img alt="{alt}" width="{picture.width}" height="{picture.height}" src="{uri}">'
+
+
+def _answer_html(prediction: Prediction, metrics: dict[str, Any], t: Translator) -> str:
+    """As on the page: of a picture that looks like no dermatoscopic image only on a click, and so not printed."""
+    own = t(
+        "Each class has a limit of its own, so a rare one may be named with a smaller share than another that is not."
+    )
+    note = f'<p class="small">{escape(own)}</p>' if prediction.decision else ""
+    sets = sets_html(prediction, metrics, t, LEVELS) + note
+    answer = guess_html(prediction, metrics, t) + sets + bars_html(prediction, t)
+    if prediction.dermatoscopic is False:
+        return f"<details><summary>{escape(t('Show the answer all the same'))}</summary>{answer}</details>"
+    return answer
 
 
 def _what_to_do_html(t: Translator) -> str:

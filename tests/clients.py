@@ -103,7 +103,7 @@ def run_app(model: str, fallback: str = "", token: str | None = WRITER) -> tuple
 def started(hub: Hub, home: Path, xet: bool = False, **variables: str) -> Iterator[tuple[str, str]]:
     """app.py in a process of its own, as a Space starts it: (its URL, what it wrote so far), or ("", all it wrote)."""
     (home / "tmp").mkdir(exist_ok=True)  # its own, so that the Hub's cache does not lie in it, from which gradio serves
-    own = {"PYTHONUNBUFFERED": "1", "TMPDIR": str(home / "tmp")}
+    own = dict.fromkeys(("TMPDIR", "GRADIO_TEMP_DIR"), str(home / "tmp")) | {"PYTHONUNBUFFERED": "1"}
     env = os.environ | hub.environment(home, xet) | own | variables
     command = [sys.executable, str(ROOT / "app.py")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env) as process:

@@ -205,11 +205,19 @@ def test_a_folder_with_other_files_is_no_out(dataset, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["README.md"] and (tmp_path / "README.md").read_text() == "precious"
 
 
-@pytest.mark.parametrize("option", ["--out", "--data"])
-def test_an_empty_path_is_not_the_current_folder(option, capsys):
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data", "x", "--out", ""], "argument --out: '' is an empty path; name a file or folder"),
+        (["--data", ""], "argument --data: name the HAM10000 folder, or set the variable HAM10000_DIR to it"),
+        ([], "argument --data: name the HAM10000 folder, or set the variable HAM10000_DIR to it"),
+    ],
+)
+def test_an_empty_path_is_not_the_current_folder(monkeypatch, capsys, arguments, message):
+    monkeypatch.delenv("HAM10000_DIR", raising=False)
     with pytest.raises(SystemExit):
-        parse_options(["--data", "x", option, ""])
-    assert f"argument {option}: '' is an empty path; name a file or folder" in capsys.readouterr().err
+        parse_options(arguments)
+    assert message in capsys.readouterr().err
 
 
 def test_a_run_whose_every_step_was_skipped_is_no_model(dataset, tmp_path, monkeypatch):

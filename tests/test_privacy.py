@@ -1,7 +1,11 @@
 """A running server keeps nothing of an image: seen from outside, in its files, its answers, its log and its calls."""
 
+import atexit
 import io
+import os
 import socket
+import subprocess
+import sys
 import time
 from types import SimpleNamespace
 from urllib.error import HTTPError
@@ -160,6 +164,20 @@ def test_what_waits_or_runs_is_not_forgotten(tmp_path):
     privacy.delete_files(demo, tmp_path, 0.2)
     assert list(held.session_data) == ["busy"] and list(tmp_path.iterdir()) == [upload]
     assert demo.upload_file_set == {str(upload)}
+
+
+def test_what_a_killed_app_left_goes_when_the_next_one_starts(tmp_path, monkeypatch):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    for name in (f"skin_lesion_{dead.pid}_abc", f"skin_lesion_{os.getpid()}_abc", "skin_lesion_of_somebody"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "upload.png").touch()
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    monkeypatch.setattr(atexit, "register", lambda *_, **__: None)
+    folder = privacy.own_folder.__wrapped__()
+    assert folder.parent == tmp_path and folder.is_dir() and os.environ["GRADIO_TEMP_DIR"] == str(folder)
+    assert not (tmp_path / f"skin_lesion_{dead.pid}_abc").exists()
+    assert (tmp_path / f"skin_lesion_{os.getpid()}_abc").exists() and (tmp_path / "skin_lesion_of_somebody").exists()
 
 
 def test_nobody_finds_the_files_of_another(served, client, photographs):

@@ -125,3 +125,5 @@ def test_without_a_network_the_app_ends_in_one_sentence_or_serves_the_bundled_mo
         client = Client(url, verbose=False)
         assert f"The model {model} could not be loaded" in client.predict(api_name="/model")["fallback"]
         assert client.predict(handle_file(picture), api_name="/predict")["model"]["source"] == "bundled"
+        assert list((tmp_path / "tmp").glob("skin_lesion_*/*/mole.png"))
+    assert not list((tmp_path / "tmp").glob("skin_lesion_*")), "stopped by SIGTERM it leaves nothing"

@@ -58,12 +58,17 @@ def given_path(text: str) -> Path:
 
 def add_data_argument(parser: argparse.ArgumentParser, required: bool = True) -> None:
     """Add --data, which falls back to the variable HAM10000_DIR."""
-    default = os.environ.get("HAM10000_DIR")
+
+    def folder(text: str) -> Path:
+        if not text:
+            raise argparse.ArgumentTypeError("name the HAM10000 folder, or set the variable HAM10000_DIR to it")
+        return Path(text)
+
+    default = os.environ.get("HAM10000_DIR", "")
     parser.add_argument(
         "--data",
-        type=given_path,
-        default=Path(default) if default else None,
-        required=required and not default,
+        type=folder,
+        default=default if default or required else None,  # argparse hands a text to `type`, an empty one too
         metavar="DIR",
         help="the HAM10000 folder (default: the variable HAM10000_DIR)",
     )

@@ -71,7 +71,7 @@ def summary_html(test: dict[str, Any], t: Translator) -> str:
 
 def _figures(test: dict[str, Any], decision: Decision | None) -> None:
     """Tables and diagrams; the long technical tables are in English, as in the model card."""
-    gr.HTML(block(lambda t: _heading(t("The main figures"))))
+    gr.HTML(block(lambda t: _heading(t("The main figures"), _language_note(t))))
     _table(f"{basis(test)}\n\n{headline_table(test)}")
     gr.HTML(block(lambda t: _heading(t("Class by class"))))
     _table(class_table(test))
@@ -98,6 +98,11 @@ def _decision_tables(test: dict[str, Any]) -> str:
 def _histo_table(test: dict[str, Any]) -> str:
     same_files = {"image_size": test["image_size"]}  # the subset's images are among the held-out ones
     return f"{basis(test['histo'] | same_files)}\n\n{headline_table(test['histo'])}"
+
+
+def _language_note(t: Translator) -> str:
+    text = t("The tables are in English, as in the model card.")
+    return "" if t.code == "en" else f'<p class="small">{text}</p>'
 
 
 def _heading(text: str, below: str = "") -> str:

@@ -4,13 +4,14 @@ import asyncio
 import atexit
 import json
 import os
+import shutil
+import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from gradio import Blocks
@@ -21,6 +22,7 @@ from skin_lesion.metadata import strip_file
 
 LOOK = 60  # s, between two looks
 AGE = 300  # s, after which a file, and what is known of a page, is let go
+PREFIX = "skin_lesion_"  # of the folder's name, before the number of the process
 
 
 @cache
@@ -29,13 +31,28 @@ def own_folder() -> Path:
 
     gradio's own is shared by all apps of a computer, so that nobody could say of a file there that it may go.
     """
-    place = os.environ.get("GRADIO_TEMP_DIR")
-    if place:
-        Path(place).mkdir(parents=True, exist_ok=True)
-    folder = TemporaryDirectory(prefix="skin_lesion_", dir=place)
-    atexit.register(folder.cleanup)
-    os.environ["GRADIO_TEMP_DIR"] = folder.name
-    return Path(folder.name)
+    place = Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir())
+    place.mkdir(parents=True, exist_ok=True)
+    for left in place.glob(f"{PREFIX}*_*"):  # by an app that was killed
+        if not _runs(left.name.removeprefix(PREFIX).partition("_")[0]):
+            shutil.rmtree(left, ignore_errors=True)
+    folder = tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}_", dir=place)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.environ["GRADIO_TEMP_DIR"] = folder
+    return Path(folder)
+
+
+def _runs(pid: str) -> bool:
+    """Whether a process of this number runs; where nobody can tell, it does."""
+    if os.name != "posix" or not pid.isdigit():
+        return True
+    try:
+        os.kill(int(pid), 0)  # asks, and sends nothing
+    except ProcessLookupError:
+        return False
+    except OSError:  # of somebody else
+        pass
+    return True
 
 
 class KeepPrivate:
