@@ -17,6 +17,7 @@ from skin_lesion.__main__ import main
 from skin_lesion.classes import CODES
 from skin_lesion.images import ImageError
 from skin_lesion.rows import FURTHER
+from skin_lesion.texts import DISCLAIMER
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -108,15 +109,21 @@ def test_csv_and_table(pictures, model_folder, capsys):
     (row,) = csv.DictReader(io.StringIO(out))
     assert status == 0 and row["prediction"] in CODES and row["image"].endswith("b.png")
     assert sum(float(row[code]) for code in CODES) == pytest.approx(1, abs=1e-4)
-    status, out, _ = run(capsys, *arguments)
-    assert status == 0 and out.splitlines()[1].split()[0] == row["prediction"]
+    status, out, said = run(capsys, *arguments)
+    code, share, malignant, possible, *_ = out.splitlines()[1].split()
+    assert status == 0 and code == row["prediction"] and said.strip() == DISCLAIMER
+    assert share == f"{float(row[code]):.1%}" and malignant == f"{float(row['malignant']):.1%}"
+    assert possible == "-"  # never calibrated
 
 
 def test_the_table_names_no_class_for_a_picture_that_does_not_look_dermatoscopic(capsys):
-    status, out, _ = run(capsys, EXAMPLES / "no_lesion_synthetic.jpg", EXAMPLES / "mel_synthetic.jpg")
-    _, foreign, lesion = out.splitlines()
-    assert status == 0 and foreign.split()[:2] == ["-", "-"] and "does not look like a dermatoscopic image" in foreign
+    status, out, _ = run(
+        capsys, EXAMPLES / "no_lesion_synthetic.jpg", EXAMPLES / "mel_synthetic.jpg", EXAMPLES / "blurred_synthetic.jpg"
+    )
+    _, foreign, lesion, blurred = out.splitlines()
+    assert status == 0 and foreign.split()[:4] == ["-"] * 4 and "does not look like a dermatoscopic image" in foreign
     assert lesion.split()[0] == "mel" and "does not look" not in lesion
+    assert blurred.endswith("  (blurred)")
     answer = json.loads(run(capsys, EXAMPLES / "no_lesion_synthetic.jpg", "--format", "json")[1])
     assert answer["prediction"] in CODES and answer["dermatoscopic"] is False
 

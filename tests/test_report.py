@@ -17,7 +17,7 @@ from skin_lesion.explain import Explanation, explain
 from skin_lesion.language import LANGUAGES, translator
 from skin_lesion.model import load
 from skin_lesion.overlay import CAVEAT
-from skin_lesion.parts import foreign_html
+from skin_lesion.parts import bars_html, foreign_html, guess_html
 from skin_lesion.quality import HINTS
 from skin_lesion.report import SIDE, report_html, report_name
 from skin_lesion.texts import DISCLAIMER
@@ -144,6 +144,11 @@ def test_a_picture_that_looks_like_no_dermatoscopic_image_is_warned_of_first(cal
     assert warning not in own
     before = Reader(foreign[: foreign.index(warning)].partition("</h1>")[2]).text.strip()
     assert before == "2026-11-24 14:05 UTC"
+    opened, closed = (page.partition("<details>")[2].partition("</details>")[0] for page in (foreign, own))
+    for part in (guess_html, bars_html):  # on a click, so not on paper
+        html = part(prediction, calibrated.metrics, EN) if part is guess_html else part(prediction, EN)
+        assert html in opened and html in own and foreign.count(html) == 1
+    assert closed == ""
 
 
 def test_a_model_without_figures_or_thresholds_still_gives_a_page(classifier, image):
