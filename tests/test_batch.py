@@ -322,9 +322,10 @@ def test_the_summary_counts_every_file():
     rows = [*ROWS, {"image": "p.zip", "error": "30 more in it.", "left_out": 30}]
     text = batch_tab.summary_html(Batch(rows, total=50), 3, EN)
     assert "Of 50 files 5 could be read and 1 could not; 1 did not look like a dermatoscopic image." in text
-    assert "Not looked at: 44." in text and "The filter shows 3 of 7." in text
+    assert f"Not looked at: 44; at most {batch.MAX_IMAGES} are read at once" in text
+    assert "The filter shows 3 of 7." in text
     text = batch_tab.summary_html(Batch(ROWS, total=6), 6, EN)
-    assert "Not looked at" not in text and "The filter" not in text
+    assert "ot looked at" not in text and "The filter" not in text
 
 
 def test_both_downloads_carry_all_rows_in_themselves():
@@ -358,7 +359,7 @@ def test_stopping_keeps_what_was_read_and_newer_files_end_the_older_ones(classif
     running = batch_tab.read(classifier, files, *ALL, state)
     next(running), next(running)
     *_, summary, table, _ = batch_tab.stop(*ALL, state)
-    assert "Not looked at: 2." in summary and len(table["data"]) == 1
+    assert "Stopped; not looked at: 2." in summary and len(table["data"]) == 1
     assert list(running) == [nothing] and len(state.rows) == 1
     older = batch_tab.read(classifier, files, *ALL, state)
     next(older)

@@ -197,7 +197,15 @@ def summary_html(batch: Batch, shown: int, t: Translator) -> str:
         foreign=sum(row["dermatoscopic"] is False for row in read),
     )
     if left := batch.total - len(read) - failed:
-        text += " " + t("Not looked at: {left}.", left=left)
+        text += " " + (
+            t(
+                "Not looked at: {left}; at most {limit} are read at once, so give the rest in another go.",
+                left=left,
+                limit=MAX_IMAGES,
+            )
+            if any("left_out" in row for row in batch.rows)
+            else t("Stopped; not looked at: {left}.", left=left)
+        )
     if shown < len(batch.rows):
         text += " " + t("The filter shows {shown} of {total}.", shown=shown, total=len(batch.rows))
     note = t(
