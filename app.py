@@ -33,7 +33,7 @@ from skin_lesion.texts import DISCLAIMER, INPUT_NOTE, PRIVACY, stand_in
 from skin_lesion.ui import about_tab, api, api_tab, batch_tab, classes_tab, gallery, gradcam_tab, model_tab, predict_tab
 from skin_lesion.ui.answer import another_map, answer, reopened, repaint, stop
 from skin_lesion.ui.i18n import I18N, block, label
-from skin_lesion.ui.keyboard import KEYBOARD
+from skin_lesion.ui.keyboard import KEYBOARD, TO_THE_ANSWER
 from skin_lesion.ui.privacy import KeepPrivate, forgetting, own_folder
 from skin_lesion.ui.theme import CSS, theme
 from skin_lesion.ui.upload import LesionImage
@@ -107,7 +107,7 @@ def build_demo(classifier: Classifier, replaced: str = "") -> gr.Blocks:
                     elem_id="upload",
                 )
                 pictures = gallery.build(examples := examples_for(classifier), EXAMPLES)
-            with gr.Column(scale=3, min_width=280), gr.Tabs(overflow_behavior="wrap"):
+            with gr.Column(scale=3, min_width=280), gr.Tabs(overflow_behavior="wrap", elem_id="tabs"):
                 with gr.Tab(label("Predict"), id="predict"):
                     result = predict_tab.build()
                 with gr.Tab(label("Grad-CAM"), id="gradcam") as maps:
@@ -148,7 +148,8 @@ def build_demo(classifier: Classifier, replaced: str = "") -> gr.Blocks:
             **quietly,
         )
         shown = [cam.target, cam.method, cam.map, cam.caption, cam.all_classes, cam.stop, cam.page]
-        image.change(partial(answer, classifier), [image, *view], [result, *shown], **quietly)
+        answered = image.change(partial(answer, classifier), [image, *view], [result, *shown], **quietly)
+        answered.then(None, image, None, js=TO_THE_ANSWER, api_visibility="private")
         maps.select(partial(reopened, classifier), [image, *view], shown, **quietly)
     return demo
 

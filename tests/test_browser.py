@@ -13,6 +13,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browser import DESKTOP, PHONE, Visitor
 from PIL import Image
+from playwright.sync_api import expect
 from served import serve_app
 
 from skin_lesion.classes import BY_CODE, CLASSES
@@ -113,6 +114,13 @@ def test_the_first_answer_needs_no_scrolling(visitor):
         assert len(bars) == len(CLASSES)
         boxes = [visitor.page.locator(part).first.bounding_box() for part in parts] + [b.bounding_box() for b in bars]
         assert all(box["y"] >= 0 and box["y"] + box["height"] <= DESKTOP[1] for box in boxes), boxes
+        assert visitor.page.evaluate("scrollY") == 0
+
+
+def test_on_a_phone_an_example_brings_its_answer_into_sight(visit):
+    visitor = visit(PHONE)
+    visitor.bring(lambda: visitor.examples.first.dispatch_event("click"))  # playwright's own click scrolls to it
+    expect(visitor.page.locator("#answer h2")).to_be_in_viewport(ratio=1)
 
 
 def images_without_alt(visitor: Visitor) -> list[str]:

@@ -23,7 +23,7 @@ from skin_lesion.ui.upload import LesionFiles, Range
 
 BATCHES = 2  # read at a time, for all visitors together
 QUEUE = "batch"  # in which the tab and the endpoint /batch wait together
-WIDTHS = [150, 150, 100, 120, 110, 165, 120, 240]  # px, of the table's columns
+WIDTHS = [150, 240, 100, 120, 110, 165, 120]  # px, of the table's columns
 
 
 @dataclass(eq=False)
@@ -76,7 +76,7 @@ def build(classifier: Classifier) -> None:
                 label=label("Order"),
             )
         table = gr.Dataframe(
-            datatype=["str", "str", "number", "number", "str", "str", "str", "str"],
+            datatype=["str", "str", "number", "number", "str", "str", "str"],
             label=label("Answers"),
             show_label=False,
             type="array",
@@ -197,7 +197,15 @@ def summary_html(batch: Batch, shown: int, t: Translator) -> str:
         foreign=sum(row["dermatoscopic"] is False for row in read),
     )
     if left := batch.total - len(read) - failed:
-        text += " " + t("Not looked at: {left}.", left=left)
+        text += " " + (
+            t(
+                "Not looked at: {left}; at most {limit} are read at once, so give the rest in another go.",
+                left=left,
+                limit=MAX_IMAGES,
+            )
+            if any("left_out" in row for row in batch.rows)
+            else t("Stopped; not looked at: {left}.", left=left)
+        )
     if shown < len(batch.rows):
         text += " " + t("The filter shows {shown} of {total}.", shown=shown, total=len(batch.rows))
     note = t(
@@ -218,7 +226,6 @@ def table(rows: list[Row], t: Translator) -> dict[str, Any]:
         t("Possible"),
         t("Dermatoscopic"),
         t("Quality"),
-        t("Problem"),
     ]
     data = [_cells(row, t) for row in rows]
     display = [[t.percent(cell) if isinstance(cell, float) else cell for cell in cells] for cells in data]
@@ -227,13 +234,13 @@ def table(rows: list[Row], t: Translator) -> dict[str, Any]:
 
 def _cells(row: Row, t: Translator) -> list[str | float | None]:
     if "error" in row:
-        return [row["image"], t("not read"), None, None, "", "", "", row["error"]]
+        return [row["image"], t("not read: {reason}", reason=row["error"]), None, None, "", "", ""]
     seen = [
         {True: t("yes"), False: t("no"), None: t("unknown")}[row["dermatoscopic"]],
         ", ".join(map(hint_words(t).__getitem__, row["quality"])),
     ]
     if row["dermatoscopic"] is False:  # of it the answer says nothing; the downloads have it all the same
-        return [row["image"], t("not dermatoscopic"), None, None, "", *seen, ""]
+        return [row["image"], t("not dermatoscopic"), None, None, "", *seen]
     code = row["prediction"]
     return [
         row["image"],
@@ -242,7 +249,6 @@ def _cells(row: Row, t: Translator) -> list[str | float | None]:
         row["malignant"],
         ", ".join(sorted(row["set90"] or (), key=lambda c: -row["probabilities"][c])),
         *seen,
-        "",
     ]
 
 

@@ -1,5 +1,6 @@
-"""What gradio leaves out for people who use a keyboard or a screen reader; goes to demo.launch as `head`."""
+"""What gradio leaves out for people who use a keyboard, a screen reader or a phone: the scripts of the page."""
 
+# Goes to demo.launch as `head`:
 # - the arrows go from tab to tab: https://www.w3.org/WAI/ARIA/apg/patterns/tabs/
 # - the choices of one question are one group, which the arrows change; gradio names each input differently
 # - a picture of a gallery is named by its caption; gradio calls it "Thumbnail 3 of 7", made anew each time
@@ -36,3 +37,15 @@ function mend() {
 }
 new MutationObserver(mend).observe(document, { childList: true, subtree: true, characterData: true });
 </script>"""
+
+# Runs once an image is answered: where the tabs stand below the picture, as on a phone, nobody would see that
+TO_THE_ANSWER = """(image) => {
+  const picture = document.querySelector("#picture").getBoundingClientRect();
+  const tabs = document.querySelector("#tabs");
+  const { top } = tabs.getBoundingClientRect();
+  if (image && top >= picture.bottom && top > innerHeight / 2) {
+    const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    tabs.scrollIntoView({ behavior: still ? "instant" : "smooth" });
+  }
+  return [];
+}"""
