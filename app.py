@@ -150,7 +150,9 @@ def build_demo(classifier: Classifier, replaced: str = "") -> gr.Blocks:
         shown = [cam.target, cam.method, cam.map, cam.caption, cam.all_classes, cam.stop, cam.page]
         answered = image.change(partial(answer, classifier), [image, *view], [result, *shown], **quietly)
         answered.then(None, image, None, js=TO_THE_ANSWER, api_visibility="private")
-        maps.select(partial(reopened, classifier), [image, *view], shown, **quietly)
+        maps.select(  # hidden: as a rule it has nothing to do, and what stands there must not fade meanwhile
+            partial(reopened, classifier), [image, *view], shown, api_visibility="private", show_progress="hidden"
+        )
     return demo
 
 
