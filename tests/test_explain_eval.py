@@ -131,7 +131,8 @@ def test_verdicts_worked_by_hand():
     sentence = explanation_sentence({"explanations": found}, "gradcam", "mel")
     assert (
         "such a map is better at how fast the answer goes when what is marked is blurred; worse at how fast the "
-        "answer comes back when what is marked is made sharp again; no different at how fast the answer goes when what is marked is painted over, "
+        "answer comes back when what is marked is made sharp again; no different at "
+        "how fast the answer goes when what is marked is painted over, "
     ) in sentence
     assert (
         "Measured on 6 held-out images" in sentence
