@@ -85,7 +85,7 @@ def run(
     patches = {"pick": pick, "augment": augment, "restore": restore, "batches": batches}
     connect = dist.init_process_group
     # a second group would find the addresses of the first in torchrun's own store
-    if SIZE > 1 and name not in ("uneven", "die"):
+    if SIZE > 1 and name != "uneven":
         connect = partial(connect, store=dist.FileStore(str(notes / f"{name}.store"), SIZE), rank=RANK, world_size=SIZE)
     if sharp:
         patches["build_model"] = sharp_model
@@ -105,12 +105,10 @@ def run(
     return code
 
 
-def main(data: str, notes: Path, die: bool) -> None:
+def main(data: str, notes: Path) -> None:
     def out(name: str) -> list[str]:
         return ["--data", data, "--out", str(notes / name)]
 
-    if die:
-        run("die", notes, [*out("die"), *SHARP], die=True)
     codes = [
         run("uneven", notes, [*out("uneven"), *SHARP, "--batch", "9"]),
         run("sharp", notes, [*out("sharp"), *SHARP], sharp=True),
@@ -119,7 +117,8 @@ def main(data: str, notes: Path, die: bool) -> None:
         run("resumed", notes, [*out("stopped"), *LIVE, "--resume"]),
     ]
     assert codes == [1, 0, 0, 130, 0], codes
+    run("die", notes, [*out("die"), *LIVE], die=True)  # ends this process
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3:] == ["die"])
+    main(sys.argv[1], Path(sys.argv[2]))

@@ -1,15 +1,13 @@
-import shutil
-
 import numpy as np
 import pytest
 import torch
+from conftest import untrained
 from scipy.special import softmax
 
 from skin_lesion.model import ModelError, load, read_metrics
 from train import calibrate
-from train.data import read_ham10000
 from train.folder import write_json
-from train.split import PARTS, RATIOS, fingerprint, split
+from train.split import RATIOS
 
 
 def test_temperature_of_labels_drawn_from_the_model_is_the_scale_of_its_logits():
@@ -23,15 +21,9 @@ def test_temperature_of_labels_drawn_from_the_model_is_the_scale_of_its_logits()
 
 @pytest.fixture
 def folder(model_folder, dataset, tmp_path):
-    copy = shutil.copytree(model_folder, tmp_path / "model")
-    parts = split(read_ham10000(dataset))
-    options = {"init": "none", "schedule": [[1, 32]], "batch": 8, "lr": 1e-3, "ema": 0.9, "smoothing": 0, "adjust": 1}
-    made = {"seed": 0, "ratios": RATIOS, "fingerprint": fingerprint(parts), "images": {p: len(parts[p]) for p in PARTS}}
-    write_json(
-        copy / "metrics.json",
-        {"split": made, "training": {"images": 56, "options": options | {"seed": 0}}, "test": "stale"},
-    )
-    return copy
+    made = untrained(model_folder, dataset, tmp_path / "model", ratios=RATIOS)
+    write_json(made / "metrics.json", read_metrics(made) | {"test": "stale"})
+    return made
 
 
 def test_folding_shifts_and_scales_the_logits(folder, image):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -13,8 +14,8 @@ from skin_lesion.model import ModelError, load, read_metrics
 from train import altered, evaluate, pool
 from train.card import model_card
 from train.data import DataError, read_ham10000
-from train.figures import CAPTIONS, write_figures
-from train.folder import write_json
+from train.figures import write_figures
+from train.folder import CAPTIONS, write_json
 from train.foreign import foreign_images
 from train.predictions import read_predictions
 from train.split import split
@@ -98,11 +99,12 @@ def test_foreign_pictures_of_a_folder_bear_its_names(tmp_path, image):
 
 @pytest.fixture(scope="module")
 def folds(model_folder, dataset, tmp_path_factory):
-    """Three evaluated folds. Of the alterations one is enough: they are not pooled."""
+    """Three evaluated folds. Of the alterations one is enough, and no diagram is needed: they are not pooled."""
     place = tmp_path_factory.mktemp("folds")
     made = [untrained(model_folder, dataset, place / f"fold{i}", fold=[i, 3]) for i in (1, 2, 3)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(altered, "ALTERATIONS", {"mirrored": altered.ALTERATIONS["mirrored"]})
+        patch.setattr(evaluate, "write_figures", lambda *_: None)
         for one in made:
             evaluate.evaluate(one, dataset)
     return made
@@ -149,7 +151,7 @@ def test_an_older_or_missing_table_says_what_to_run(tmp_path):
 
 
 def test_a_damaged_image_is_named(evaluated, dataset, tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluate, "foreign_images", lambda folder: list(foreign_images(folder))[:1])
+    monkeypatch.setattr(evaluate, "foreign_images", lambda folder: islice(foreign_images(folder), 1))
     folder = shutil.copytree(evaluated, tmp_path / "model")
     copy = shutil.copytree(dataset, tmp_path / "ham")
     record = split(read_ham10000(copy))["test"][0]

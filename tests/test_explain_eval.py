@@ -25,9 +25,10 @@ def measured(trained, dataset, tmp_path_factory):
     """A trained folder after `python -m train.explain_eval FOLDER --lesions 1`, its methods with fewer questions."""
     folder = shutil.copytree(trained, tmp_path_factory.mktemp("measured") / "model")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(explain, "STEPS", 8)
+        patch.setattr(explain, "STEPS", 4)
         patch.setattr(explain, "WINDOWS", 2)
-        patch.setattr(faithfulness, "SQUARES", 8)
+        patch.setattr(faithfulness, "STEPS", 4)
+        patch.setattr(faithfulness, "SQUARES", 4)
         patch.setattr(faithfulness, "NOISES", 2)
         patch.setattr(sys, "argv", ["train.explain_eval", str(folder), "--data", str(dataset), "--lesions", "1"])
         assert explain_eval.main() == 0

@@ -40,9 +40,9 @@ def notes(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def two(dataset, notes):
-    """Output of two processes that went through ddp_worker.main."""
+    """Output of two processes that went through ddp_worker.main up to its end, where the last one fails on purpose."""
     result = torchrun(ddp_worker.__file__, str(dataset), str(notes))
-    assert result.returncode == 0, result.stderr
+    assert "RuntimeError: the last process fails" in result.stderr, result.stderr
     return result
 
 
@@ -116,13 +116,12 @@ def test_only_the_first_process_speaks(two):
     assert two.stderr.count("--batch 9 cannot be dealt out evenly to 2 processes") == 1
     assert "Give a multiple of 2, for example 8 or 10." in two.stderr
     assert two.stderr.count("train.fit: interrupted") == 1
-    assert two.stdout.count(" validation images; cpu, ") == 4
+    assert two.stdout.count(" validation images; cpu, ") == 5
     assert two.stdout.count('{"epoch": 1,') == 3 and two.stdout.count("model folder:") == 3
 
 
-def test_a_process_that_fails_takes_the_others_along(dataset, notes):
-    result = torchrun(ddp_worker.__file__, str(dataset), str(notes), "die")
-    assert result.returncode != 0 and "RuntimeError: the last process fails" in result.stderr
+def test_a_process_that_fails_takes_the_others_along(two, notes):
+    assert two.returncode != 0 and not (notes / "die" / "checkpoint.pt").exists()
 
 
 @pytest.mark.parametrize(("before", "now"), [(2, 1), (1, 2), (None, 2)])

@@ -17,8 +17,7 @@ from skin_lesion.classes import CODES
 from skin_lesion.model import read_metrics, weights_digest
 from train.card import model_card
 from train.data import read_ham10000
-from train.figures import CAPTIONS
-from train.folder import write_json
+from train.folder import CAPTIONS, write_json
 from train.push import WHOLE
 from train.split import merge_lesions, split
 

@@ -145,8 +145,7 @@ def test_a_picture_that_looks_like_no_dermatoscopic_image_is_warned_of_first(cal
     before = Reader(foreign[: foreign.index(warning)].partition("</h1>")[2]).text.strip()
     assert before == "2026-11-24 14:05 UTC"
     opened, closed = (page.partition("<details>")[2].partition("</details>")[0] for page in (foreign, own))
-    for part in (guess_html, bars_html):  # on a click, so not on paper
-        html = part(prediction, calibrated.metrics, EN) if part is guess_html else part(prediction, EN)
+    for html in (guess_html(prediction, calibrated.metrics, EN), bars_html(prediction, EN)):  # on a click, not on paper
         assert html in opened and html in own and foreign.count(html) == 1
     assert closed == ""
 

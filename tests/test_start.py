@@ -60,9 +60,8 @@ def test_a_space_runs_the_private_model_that_was_pushed(hub, evaluated, dataset,
         assert commit in config["i18n_translations"]["en"][about]
         key = json.loads(components["credits"]["props"]["value"].removeprefix("__i18n__"))["key"]
         assert "HAM10000, (c) ViDIR Group" in config["i18n_translations"]["en"][key]
-        shown = components["examples"]["props"]["value"][
-            : len(CODES)
-        ]  # then the project's own of what they do not show
+        # behind them stand the project's own of what they do not show
+        shown = components["examples"]["props"]["value"][: len(CODES)]
         assert [e["caption"] for e in shown] == list(CODES)
         pictures = {r.path.name: r.path.read_bytes() for r in read_ham10000(dataset)}
         for example in shown:
@@ -113,13 +112,8 @@ def test_a_model_that_is_there_needs_no_other_and_a_wrong_wish_is_refused(evalua
     assert end == "app.py: SKIN_LESION_FALLBACK='yes' is unknown: use 'bundled', or leave it unset."
 
 
-def test_without_a_network_the_app_ends_in_one_sentence_or_serves_the_bundled_model(tmp_path, picture):
+def test_without_a_network_the_app_serves_the_bundled_model_where_that_is_allowed(tmp_path, picture):
     nowhere, model = Hub(url="http://127.0.0.1:9"), "hf-hub:user/lesions"
-    with started(nowhere, tmp_path, SKIN_LESION_MODEL=model) as (url, written):
-        assert not url and "Traceback" not in written
-        *_, last, status = written.splitlines()
-        assert last.startswith(f"app.py: SKIN_LESION_MODEL={model}: The Hub cannot be reached")
-        assert status == "exit status 1"
     with started(nowhere, tmp_path, SKIN_LESION_MODEL=model, SKIN_LESION_FALLBACK="bundled") as (url, written):
         assert f"SKIN_LESION_MODEL={model}: The Hub cannot be reached" in written and "Traceback" not in written
         client = Client(url, verbose=False)

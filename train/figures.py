@@ -14,12 +14,6 @@ from sklearn.metrics import average_precision_score, confusion_matrix, precision
 from skin_lesion.classes import CLASSES, CODES
 from train.metrics import BINS, auc, ece
 
-CAPTIONS = {  # file name -> what it shows, as the model card says it
-    "reliability.png": "How often answers of a given confidence were right, and how many there were",
-    "confusion.png": "Which class was taken for which: counts, coloured by the share of the true class",
-    "roc.png": "ROC curve of each class against the rest",
-    "precision_recall.png": "Precision and recall of each class against the rest",
-}
 DPI = 150
 STYLES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))  # one a class: not by colour alone
 

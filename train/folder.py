@@ -20,6 +20,12 @@ ALTERED = "altered_answers.csv"  # one row a held-out image: the answers to alte
 QUALITY = "quality_hints.csv"  # one row a held-out image: the hints on it and on degraded copies
 EXPLANATIONS = "explanation_scores.csv"  # by train.explain_eval: one row a held-out image and map
 FIGURES = "figures"
+CAPTIONS = {  # file in it -> what it shows, as the model card says it
+    "reliability.png": "How often answers of a given confidence were right, and how many there were",
+    "confusion.png": "Which class was taken for which: counts, coloured by the share of the true class",
+    "roc.png": "ROC curve of each class against the rest",
+    "precision_recall.png": "Precision and recall of each class against the rest",
+}
 EXTERNAL = "external_*.csv"  # by train.external: one row an image
 SIDE = 224  # px, of the training cache
 

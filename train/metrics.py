@@ -2,6 +2,9 @@
 
 Labels are (N,) indices into CODES, probabilities (N, 7). Shares are in [0, 1], not per cent.
 A value that the data do not define (AUC of a class that is absent) is None.
+
+scikit-learn gives the same, as tests/test_metrics.py compares; but the bootstrap asks for each figure a thousand times,
+and by counting and sorting alone it is there in a fraction of the time.
 """
 
 from collections.abc import Callable, Mapping

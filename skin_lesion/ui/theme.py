@@ -214,7 +214,7 @@ svg .cross { stroke: var(--cross); stroke-width: 1.4; }
   .notice { font-size: .85rem; }
   #examples .grid-container { grid-template-columns: repeat(4, minmax(0, 1fr)) !important; }
   #examples .grid-wrap { max-height: 17rem; }  /* the answer stands below it */
-  #examples .caption-label { padding-inline: .15rem; font-size: .65rem; line-height: 1.2; white-space: normal; }
+  #examples .caption-label { padding-inline: .15rem; font-size: .65rem; line-height: 1.2; }
   #cam-all .grid-container { grid-template-columns: repeat(2, minmax(0, 1fr)) !important; }
 }
 @media (min-width: 900px) {
