@@ -3,7 +3,6 @@
 import re
 import runpy
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -57,9 +56,9 @@ def test_predict_commands_run(capsys):
 
 
 def test_report_command_runs(tmp_path):
-    (command,) = re.findall(r"^\.venv/bin/python (-m skin_lesion report .*?)(?: +#.*)?$", README, re.M)
+    (command,) = re.findall(r"^\.venv/bin/python -m (skin_lesion report .*?)(?: +#.*)?$", README, re.M)
     command = command.replace("/tmp/", f"{tmp_path}/")
-    subprocess.run([sys.executable, *command.split()], cwd=ROOT, check=True)
+    assert run_here(*command.split()) == 0
     assert "Melanoma (mel)" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
