@@ -23,9 +23,10 @@ from train.start import build_model
 ROOT = Path(__file__).parents[1]
 
 
-def torchrun(*command, count: int = 2) -> subprocess.CompletedProcess:
+def torchrun(*command) -> subprocess.CompletedProcess:
+    """Two processes."""
     return subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}", *command],
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", *command],
         capture_output=True,
         text=True,
         env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},

@@ -65,7 +65,7 @@ def full_disk(size=1_000_000):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])  # SIGTERM: see the next test
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_killed_within_an_epoch_and_resumed_it_ends_with_the_same_weights(trained, dataset, tmp_path, place, number):
     out = tmp_path / "model"
     command = fit_command(dataset, out)

@@ -112,8 +112,13 @@ def test_a_model_that_is_there_needs_no_other_and_a_wrong_wish_is_refused(evalua
     assert end == "app.py: SKIN_LESION_FALLBACK='yes' is unknown: use 'bundled', or leave it unset."
 
 
-def test_without_a_network_the_app_serves_the_bundled_model_where_that_is_allowed(tmp_path, picture):
+def test_without_a_network_the_app_ends_in_one_sentence_or_serves_the_bundled_model(tmp_path, picture):
     nowhere, model = Hub(url="http://127.0.0.1:9"), "hf-hub:user/lesions"
+    with started(nowhere, tmp_path, SKIN_LESION_MODEL=model) as (url, written):
+        assert not url and "Traceback" not in written
+        *_, last, status = written.splitlines()
+        assert last.startswith(f"app.py: SKIN_LESION_MODEL={model}: The Hub cannot be reached")
+        assert status == "exit status 1"
     with started(nowhere, tmp_path, SKIN_LESION_MODEL=model, SKIN_LESION_FALLBACK="bundled") as (url, written):
         assert f"SKIN_LESION_MODEL={model}: The Hub cannot be reached" in written and "Traceback" not in written
         client = Client(url, verbose=False)
