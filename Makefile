@@ -1,5 +1,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
+# pip compiles nothing below, as only a part is ever imported: so Python must keep what it compiles, or every process
+# would compile torch and gradio anew
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: app test browser screenshots lint
 
@@ -28,7 +31,6 @@ $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed; give one with make PYTHON=..." if sys.version_info < (3, 10) else 0)'
 	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }  # half a venv would stop every later make
 
-# --no-compile: Python compiles what it imports, which is a part of it, when it does
 .venv/app: requirements.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --no-compile -r requirements.txt
 	touch $@
