@@ -1,6 +1,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
-# pip compiles nothing below, as only a part is ever imported: so Python must keep what it compiles, or every process
+# The installers compile nothing, as only a part is ever imported: so Python must keep what it compiles, or every process
 # would compile torch and gradio anew
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -30,11 +30,16 @@ lint: .venv/dev
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed; give one with make PYTHON=..." if sys.version_info < (3, 10) else 0)'
 	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }  # half a venv would stop every later make
+	-$(BIN)/python -m pip install --quiet uv
+
+# uv takes a quarter of pip's time; pip where it is missing or fails, as it does not read pip's settings
+install = $(BIN)/uv pip install --quiet --python $(BIN)/python -r $(1) || \
+	$(BIN)/python -m pip install --quiet --no-compile -r $(1)
 
 .venv/app: requirements.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --no-compile -r requirements.txt
+	$(call install,requirements.txt)
 	touch $@
 
 .venv/dev: requirements.txt requirements-dev.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --no-compile -r requirements-dev.txt
+	$(call install,requirements-dev.txt)
 	touch $@

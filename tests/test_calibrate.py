@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import untrained
+from fixtures import untrained
 from scipy.special import softmax
 
 from skin_lesion.model import ModelError, load, read_metrics

@@ -6,7 +6,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from conftest import untrained
+from fixtures import untrained
 from PIL import Image
 
 from skin_lesion.classes import CODES

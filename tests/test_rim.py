@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import write_dataset
+from fixtures import write_dataset
 from PIL import Image
 
 from skin_lesion.decision import Decision, largest_side, rim
