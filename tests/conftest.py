@@ -4,7 +4,8 @@ import os
 
 # before huggingface_hub is imported, which reads it then: no test may reach the real Hub
 os.environ["HF_HUB_OFFLINE"] = "1"
-if "PYTEST_XDIST_WORKER" in os.environ:  # one for each core, and so one thread for each, before torch is imported
+WORKER = "PYTEST_XDIST_WORKER" in os.environ
+if WORKER:  # one for each core, and so one thread for each, before torch is imported
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 for name in ("SKIN_LESION_MODEL", "SKIN_LESION_FALLBACK"):
     os.environ.pop(name, None)  # a developer's own model is not under test
@@ -17,8 +18,9 @@ LONG += ("pull", "privacy", "fit", "card", "benchmarks", "report", "readme")
 
 def pytest_configure(config):
     config.option.loadscopereorder = False
-    if not getattr(config.option, "numprocesses", None):  # with -n this process only deals the tests out, and must not
-        config.pluginmanager.import_plugin("fixtures")  # keep those waiting that run them while it imports torch
+    # with -n the first process only deals the tests out, and must not keep waiting those that run them: it needs no torch
+    if WORKER or not getattr(config.option, "numprocesses", None):
+        config.pluginmanager.import_plugin("fixtures")
 
 
 def pytest_collection_modifyitems(items):
