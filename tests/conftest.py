@@ -1,4 +1,4 @@
-"""What comes before the tests: their environment, their order, and tests/fixtures.py where tests are run."""
+"""What comes before the tests: their environment, their order, and tests/shared_fixtures.py where tests are run."""
 
 import os
 
@@ -18,9 +18,9 @@ LONG += ("pull", "privacy", "fit", "card", "benchmarks", "report", "readme")
 
 def pytest_configure(config):
     config.option.loadscopereorder = False
-    # with -n the first process only deals the tests out, and must not keep waiting those that run them: it needs no torch
+    # with -n the first process only deals the tests out, and importing torch would keep waiting those that run them
     if WORKER or not getattr(config.option, "numprocesses", None):
-        config.pluginmanager.import_plugin("fixtures")
+        config.pluginmanager.import_plugin("shared_fixtures")
 
 
 def pytest_collection_modifyitems(items):

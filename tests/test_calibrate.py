@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 import torch
-from fixtures import untrained
 from scipy.special import softmax
+from shared_fixtures import untrained
 
 from skin_lesion.model import ModelError, load, read_metrics
 from train import calibrate

@@ -6,8 +6,8 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from fixtures import untrained
 from PIL import Image
+from shared_fixtures import untrained
 
 from skin_lesion.classes import CODES
 from skin_lesion.model import ModelError, load, read_metrics

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from fixtures import write_dataset
 from PIL import Image
+from shared_fixtures import write_dataset
 
 from skin_lesion.decision import Decision, largest_side, rim
 from skin_lesion.model import ModelError, load
