@@ -57,7 +57,8 @@ class Served:
         return int(self._pages()[-1].split()[1])
 
     def _pages(self) -> list[str]:
-        return [line for line in self.log.read_text().splitlines() if line.startswith("HELD")]
+        whole = self.log.read_text().rpartition("\n")[0]  # a line comes in pieces
+        return [line for line in whole.splitlines() if line.startswith("HELD")]
 
 
 @contextmanager
