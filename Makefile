@@ -32,7 +32,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }  # half a venv would stop every later make
 	-$(BIN)/python -m pip install --quiet uv
 
-# uv takes a quarter of pip's time; pip where it is missing or fails, as it does not read pip's settings
+# uv takes a third of pip's time; pip where it is missing or fails, as it does not read pip's settings
 install = $(BIN)/uv pip install --quiet --python $(BIN)/python -r $(1) || \
 	$(BIN)/python -m pip install --quiet --no-compile -r $(1)
 
