@@ -84,8 +84,10 @@ def test_the_student_learns_the_teachers_answers_and_the_card_says_so(trained, d
     assert "learnt from the answers of 1 model of its own kind" in model_card(metrics)
 
 
-def test_the_teachers_see_the_image_that_the_student_sees_compressed_once_more(trained, dataset, tmp_path, monkeypatch):
-    def views(name, copies):
+def test_the_teachers_see_the_image_that_the_student_sees_compressed_once_more_and_disturbed(
+    trained, dataset, tmp_path, monkeypatch
+):
+    def views(name, copies, disturb="0"):
         """What the teachers and the student of one run were given, where training has these copies."""
         seen = {"teachers": [], "student": []}
         monkeypatch.setattr(loop, "copies_of", lambda training: copies(copies_of(training)))
@@ -97,7 +99,8 @@ def test_the_teachers_see_the_image_that_the_student_sees_compressed_once_more(t
 
         monkeypatch.setattr("train.teachers.Teachers", Watched)
         monkeypatch.setattr(loop, "place", lambda model, *a: watch(place(model, *a), seen["student"]))
-        loop.fit(options(dataset, tmp_path / name, "--schedule", "1@32", "--mixup", "0.2", "--teacher", str(trained)))
+        more = ["--schedule", "1@32", "--mixup", "0.2", "--disturb", disturb, "--teacher", str(trained)]
+        loop.fit(options(dataset, tmp_path / name, *more))
         return [torch.stack(x) for x in seen.values()]
 
     def watch(model, seen):
@@ -112,6 +115,8 @@ def test_the_teachers_see_the_image_that_the_student_sees_compressed_once_more(t
     again, dark = views("dark", lambda copies: [copies[0], np.zeros_like(copies[0])])
     assert torch.equal(again, teachers)
     assert not torch.allclose(dark, student, atol=0.1)
+    undisturbed, noisy = views("noisy", lambda copies: [copies[0], copies[0]], disturb="1")
+    assert torch.equal(undisturbed[0], teachers[0]) and 0.01 < (noisy[0] - student[0]).abs().mean() < 0.2
 
 
 def test_teachers_that_cannot_teach_are_named(trained, dataset, split_id, model_folder, tmp_path):

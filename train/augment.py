@@ -54,6 +54,48 @@ def augment(
     return x.clamp_(0, 1)
 
 
+def disturb(
+    images: torch.Tensor,
+    generator: torch.Generator,
+    strength: float = 1.0,
+    noise: float = 6 / 255,
+    grain: int = 8,
+    batch: int | None = None,
+    share: slice = slice(None),
+) -> torch.Tensor:
+    """Blur or sharpen, and add noise: float (B, 3, H, W) in [0, 1] -> the same.
+
+    What an image looks like from pixel to pixel tells the camera and the file more than the lesion.
+
+    strength: 0 for the images as they are; both of the following grow with it.
+    noise: largest standard deviation at strength 1; half of the images get none.
+    grain: px; beside noise in every pixel there is noise as coarse as the blocks of a JPEG file.
+    batch, share: as in augment.
+    """
+    if not strength:
+        return images
+    count = batch or len(images)
+    height, width = images.shape[-2:]
+
+    def upto(largest: float) -> torch.Tensor:
+        drawn = torch.rand(count, 1, 1, 1, generator=generator)[share]
+        return ((drawn * 2 - 1) * largest).to(images.device)
+
+    # as many numbers as pixels are drawn where they are used
+    here = torch.Generator(images.device).manual_seed(int(torch.randint(2**62, (), generator=generator)))
+
+    def normal(*size: int) -> torch.Tensor:
+        return torch.randn(count, 3, *size, generator=here, device=images.device)[share]
+
+    blurred = F.avg_pool2d(F.pad(images, (2, 2, 2, 2), mode="reflect"), 5, 1)
+    x = images + upto(strength) * (blurred - images)  # a negative share sharpens
+    x = x + upto(strength * noise).clamp(min=0) * normal(height, width)
+    coarse = normal(-(-height // grain), -(-width // grain))
+    coarse = F.interpolate(coarse, size=(height, width), mode="bilinear", align_corners=False)
+    x = x + upto(strength * noise).clamp(min=0) * coarse
+    return x.clamp(0, 1)
+
+
 def _affine(uniform, scale: tuple[float, float], aspect: float, degrees: float) -> torch.Tensor:
     """(B, 2, 3) maps from output to input coordinates, both in [-1, 1]."""
     area = uniform(*scale)

@@ -238,10 +238,11 @@ def _training(record: dict[str, Any]) -> str:
         else ""
     )
     mixup = f"mixup {options['mixup']:g}; " if options.get("mixup") else ""
+    disturbed = f"blur, sharpening and noise of strength {options['disturb']:g}; " if options.get("disturb") else ""
     return (
         f"{before}{start}{record['images']:,} images, {schedule}; AdamW, batch {options['batch']}, "
         f"peak learning rate {options['lr']:g}, cosine; "
-        f"averaged weights (EMA {options['ema']:g}); {mixup}{taught}label smoothing {options['smoothing']:g}; "
+        f"averaged weights (EMA {options['ema']:g}); {mixup}{disturbed}{taught}label smoothing {options['smoothing']:g}; "
         f"logit adjustment {options['adjust']:g} for the rare classes (arXiv:2007.07314); seed {options['seed']}."
     )
 

@@ -80,8 +80,8 @@ def read_checkpoint(state: dict, options: Options, split_id: str) -> dict[str, A
             "Put back a copy of it, or delete it and start anew without --resume."
         ) from None
     now = plain(options)
-    # as JSON, and with the one process and no teacher that all runs had, where an earlier version kept them
-    then = {"processes": 1, "teacher": []} | json.loads(json.dumps(saved["options"]))
+    # as JSON, and with what all runs had where an earlier version kept them
+    then = {"processes": 1, "teacher": [], "disturb": 0.0} | json.loads(json.dumps(saved["options"]))
     changed = [f"{k} {then.get(k)!r} -> {now[k]!r}" for k in now if now[k] != then.get(k)]
     if saved["split"] != split_id:
         changed.append(f"split {saved['split']} -> {split_id}")

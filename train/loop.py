@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 from skin_lesion.classes import CODES
 from skin_lesion.model import WEIGHTS
-from train.augment import augment
+from train.augment import augment, disturb
 from train.batches import batches, copies_of, pick
 from train.card import write_card
 from train.checkpoint import plain, read_checkpoint, restore, save_checkpoint
@@ -137,7 +137,7 @@ def _fit(options: Options, group: Processes) -> None:
                 if mixup:
                     x, y = mixup(x, y)  # y: (B, 7) from here on
                 views.append(x)
-            x = views[0]
+            x = disturb(views[0], generator, options.disturb, batch=options.batch, share=group.share)
             with torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
                 y = teachers(views[1]) if teachers else y
             x = ((x - mean) / std).contiguous(memory_format=torch.channels_last)

@@ -28,6 +28,7 @@ class Options:
     warmup: float  # epochs of linear warm-up, then cosine to zero
     crop: float  # smallest share of an image's area that a random crop keeps
     mixup: float  # alpha of the Beta distribution; 0: none
+    disturb: float  # strength of blur, sharpening and noise; 0: none
     smoothing: float  # label smoothing
     adjust: float  # strength tau of the logit adjustment; 0: no balancing
     drop_path: float  # stochastic depth rate
@@ -140,6 +141,14 @@ def parse_options(argv: list[str] | None = None, description: str | None = None)
         default=0.2,
         metavar="ALPHA",
         help="mix pairs of images by a share from Beta(ALPHA, ALPHA), 0 for no (default: %(default)s)",
+    )
+    add(
+        "--disturb",
+        type=number(0, 2),
+        default=1.0,
+        metavar="STRENGTH",
+        help="blur, sharpen and add noise, so that no answer hangs on how a camera or a file renders single pixels; "
+        "0 for none (default: %(default)s)",
     )
     add(
         "--smoothing",
