@@ -81,7 +81,8 @@ def test_the_student_learns_the_teachers_answers_and_the_card_says_so(trained, d
     assert teacher["training"] == json.loads((trained / "metrics.json").read_text())["training"]
     assert teacher["weights"] == load(f"local-dir:{trained}").revision
     assert metrics["training"]["options"]["teacher"] == [trained.name]
-    assert "learnt from the answers of 1 model of its own kind" in model_card(metrics)
+    card = model_card(metrics)
+    assert "blur, sharpening and noise of strength 1; learnt from the answers of 1 model of its own kind" in card
 
 
 def test_the_teachers_see_the_image_that_the_student_sees_compressed_once_more_and_disturbed(

@@ -243,7 +243,8 @@ def _training(record: dict[str, Any]) -> str:
         f"{before}{start}{record['images']:,} images, {schedule}; AdamW, batch {options['batch']}, "
         f"peak learning rate {options['lr']:g}, cosine; "
         f"averaged weights (EMA {options['ema']:g}); {mixup}{disturbed}{taught}"
-        f"label smoothing {options['smoothing']:g}; logit adjustment {options['adjust']:g} for the rare classes (arXiv:2007.07314); seed {options['seed']}."
+        f"label smoothing {options['smoothing']:g}; logit adjustment {options['adjust']:g} "
+        f"for the rare classes (arXiv:2007.07314); seed {options['seed']}."
     )
 
 
