@@ -16,8 +16,8 @@ LIMITS = (
     "The data have no column for skin type, so performance by skin tone is unknown.",
     "It knows seven kinds of lesion and always answers with one of them, whatever it is shown. Squamous cell "
     "carcinoma, rashes and infections are not among them.",
-    "The way a file was saved matters: strongly compressed, or as a GIF of 256 colours, the same image may get another "
-    "answer. Use the original file.",
+    "How an image was taken and saved matters: noisy, slightly blurred, strongly compressed, or as a GIF of 256 "
+    "colours, the same image may get another answer. Use the sharp original file.",
     "Ink marks, hair, rulers and dark corners mislead such models.",
     "Most nevi were confirmed by follow-up, all melanomas by histology: part of what separates them may be how "
     "they were chosen and photographed.",

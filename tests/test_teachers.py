@@ -74,7 +74,8 @@ def test_the_student_learns_the_teachers_answers_and_the_card_says_so(trained, d
     asked = []
     forward = loop.load_teachers.__globals__["Teachers"].forward
     monkeypatch.setattr("train.teachers.Teachers.forward", lambda self, x: asked.append(forward(self, x)) or asked[-1])
-    out = loop.fit(options(dataset, tmp_path / "student", "--schedule", "1@32", "--teacher", str(trained)))
+    more = ["--schedule", "1@32", "--disturb", "1", "--teacher", str(trained)]
+    out = loop.fit(options(dataset, tmp_path / "student", *more))
     assert len(seen) == len(asked) > 0 and all(torch.equal(a, b) for a, b in zip(seen, asked, strict=True))
     metrics = json.loads((out / "metrics.json").read_text())
     (teacher,) = metrics["training"]["teachers"]
@@ -88,7 +89,7 @@ def test_the_student_learns_the_teachers_answers_and_the_card_says_so(trained, d
 def test_the_teachers_see_the_image_that_the_student_sees_compressed_once_more_and_disturbed(
     trained, dataset, tmp_path, monkeypatch
 ):
-    def views(name, copies, disturb="0"):
+    def views(name, copies, *more):
         """What the teachers and the student of one run were given, where training has these copies."""
         seen = {"teachers": [], "student": []}
         monkeypatch.setattr(loop, "copies_of", lambda training: copies(copies_of(training)))
@@ -100,7 +101,7 @@ def test_the_teachers_see_the_image_that_the_student_sees_compressed_once_more_a
 
         monkeypatch.setattr("train.teachers.Teachers", Watched)
         monkeypatch.setattr(loop, "place", lambda model, *a: watch(place(model, *a), seen["student"]))
-        more = ["--schedule", "1@32", "--mixup", "0.2", "--disturb", disturb, "--teacher", str(trained)]
+        more = ["--schedule", "1@32", "--mixup", "0.2", "--teacher", str(trained), *more]
         loop.fit(options(dataset, tmp_path / name, *more))
         return [torch.stack(x) for x in seen.values()]
 
@@ -116,7 +117,7 @@ def test_the_teachers_see_the_image_that_the_student_sees_compressed_once_more_a
     again, dark = views("dark", lambda copies: [copies[0], np.zeros_like(copies[0])])
     assert torch.equal(again, teachers)
     assert not torch.allclose(dark, student, atol=0.1)
-    undisturbed, noisy = views("noisy", lambda copies: [copies[0], copies[0]], disturb="1")
+    undisturbed, noisy = views("noisy", lambda copies: [copies[0], copies[0]], "--disturb", "1")
     assert torch.equal(undisturbed[0], teachers[0]) and 0.01 < (noisy[0] - student[0]).abs().mean() < 0.2
 
 

@@ -145,10 +145,10 @@ def parse_options(argv: list[str] | None = None, description: str | None = None)
     add(
         "--disturb",
         type=number(0, 2),
-        default=1.0,
+        default=0.0,
         metavar="STRENGTH",
-        help="blur, sharpen and add noise, so that no answer hangs on how a camera or a file renders single pixels; "
-        "0 for none (default: %(default)s)",
+        help="blur, sharpen and add noise, so that answers hang less on how a camera or a file renders single pixels; "
+        "for example 1; 0 for none (default: %(default)s)",
     )
     add(
         "--smoothing",
