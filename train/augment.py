@@ -6,6 +6,7 @@ colour is part of the diagnosis. The random numbers are drawn on the CPU, so a s
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -33,11 +34,8 @@ def augment(
     batch, share: `images` is this share of a batch of so many images. The numbers are drawn for the whole
         batch, so that an image gets the same ones whichever process computes it.
     """
-    count, device = len(images), images.device
-
-    def uniform(low: float, high: float, *shape: int) -> torch.Tensor:
-        drawn = torch.rand(batch or count, *shape, generator=generator)[share]
-        return (drawn * (high - low) + low).to(device)
+    count = len(images)
+    uniform = _uniform(generator, batch or count, share, images.device)
 
     x = images.float() / 255
     if x.shape[-1] > 1.3 * size:  # grid_sample does not low-pass: shrink first, or fine lines alias
@@ -76,11 +74,7 @@ def disturb(
         return images
     count = batch or len(images)
     height, width = images.shape[-2:]
-
-    def upto(largest: float) -> torch.Tensor:
-        drawn = torch.rand(count, 1, 1, 1, generator=generator)[share]
-        return ((drawn * 2 - 1) * largest).to(images.device)
-
+    uniform = _uniform(generator, count, share, images.device)
     # as many numbers as pixels are drawn where they are used
     here = torch.Generator(images.device).manual_seed(int(torch.randint(2**62, (), generator=generator)))
 
@@ -88,15 +82,28 @@ def disturb(
         return torch.randn(count, 3, *size, generator=here, device=images.device)[share]
 
     blurred = F.avg_pool2d(F.pad(images, (2, 2, 2, 2), mode="reflect"), 5, 1)
-    x = images + upto(strength) * (blurred - images)  # a negative share sharpens
-    x = x + upto(strength * noise).clamp(min=0) * normal(height, width)
+    x = images + uniform(-strength, strength, 1, 1, 1) * (blurred - images)  # a negative share sharpens
+    noise = strength * noise
+    x = x + uniform(-noise, noise, 1, 1, 1).clamp(min=0) * normal(height, width)
     coarse = normal(-(-height // grain), -(-width // grain))
     coarse = F.interpolate(coarse, size=(height, width), mode="bilinear", align_corners=False)
-    x = x + upto(strength * noise).clamp(min=0) * coarse
+    x = x + uniform(-noise, noise, 1, 1, 1).clamp(min=0) * coarse
     return x.clamp(0, 1)
 
 
-def _affine(uniform, scale: tuple[float, float], aspect: float, degrees: float) -> torch.Tensor:
+def _uniform(generator: torch.Generator, count: int, share: slice, device: torch.device) -> Callable[..., torch.Tensor]:
+    """uniform(low, high, *shape): (B, *shape), drawn for `count` images on the CPU, of these the share, on `device`."""
+
+    def uniform(low: float, high: float, *shape: int) -> torch.Tensor:
+        drawn = torch.rand(count, *shape, generator=generator)[share]
+        return (drawn * (high - low) + low).to(device)
+
+    return uniform
+
+
+def _affine(
+    uniform: Callable[..., torch.Tensor], scale: tuple[float, float], aspect: float, degrees: float
+) -> torch.Tensor:
     """(B, 2, 3) maps from output to input coordinates, both in [-1, 1]."""
     area = uniform(*scale)
     ratio = torch.exp(uniform(-math.log(aspect), math.log(aspect)))
