@@ -32,6 +32,20 @@ def test_each_alteration_does_what_it_says(gradient):
     assert 0 < np.asarray(ImageChops.difference(jpeg, gradient)).max() < 40
 
 
+def test_noise_and_blur_are_as_strong_as_they_say():
+    grey = Image.new("RGB", (400, 300), (128, 128, 128))
+    noisy = np.asarray(ALTERATIONS["with noise of 4 of 255 grey levels"](grey), dtype=float)
+    assert noisy.mean() == pytest.approx(128, abs=0.05) and noisy.std() == pytest.approx(4, rel=0.02)
+    light = Image.new("RGB", (400, 300), (255, 255, 255))
+    assert np.asarray(ALTERATIONS["with noise of 4 of 255 grey levels"](light)).min() > 230  # nothing wraps round
+    edge = Image.fromarray(np.repeat((np.arange(400) >= 200)[None, :, None] * np.uint8(200), 300, 0).repeat(3, 2))
+    blurred = np.asarray(ALTERATIONS["blurred by 0.5% of its width"](edge), dtype=float)[150, :, 0]
+    steps = np.diff(blurred) / 200  # the edge's derivative: a Gaussian of 2 px
+    at = np.arange(399) + 0.5
+    mean = (steps * at).sum()
+    assert np.sqrt((steps * (at - mean) ** 2).sum()) == pytest.approx(2, rel=0.1)
+
+
 def test_shares_follow_from_the_file(tmp_path):
     """Four images, three lesions: by hand, three of four answers stay, and 1/2 and 1 of the classes are met."""
     labels, lesions = np.array([4, 4, 5, 5]), np.array(["a", "a", "b", "c"])

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageFilter, ImageOps
 from tqdm import tqdm
 
 from skin_lesion.classes import CODES
@@ -23,12 +23,24 @@ from train.files import read_rows, whole
 from train.metrics import accuracy, balanced_accuracy, estimate
 
 KEPT_WIDTH = 0.75  # of a cropped image: what makes a 4:3 image a square
+NOISE = 4  # grey levels of 255, standard deviation
+BLUR = 0.005  # of an image's width, standard deviation: 1 px of 224
 
 
 def _recompressed(image: Image.Image, quality: int) -> Image.Image:
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=quality)
     return Image.open(buffer)
+
+
+def _noisy(image: Image.Image) -> Image.Image:
+    values = np.asarray(image.convert("RGB"), dtype=float)
+    values = values + np.random.default_rng(0).normal(0, NOISE, values.shape)
+    return Image.fromarray(values.round().clip(0, 255).astype(np.uint8))
+
+
+def _blurred(image: Image.Image) -> Image.Image:
+    return image.filter(ImageFilter.GaussianBlur(BLUR * image.width))
 
 
 def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
@@ -42,6 +54,8 @@ def _cropped(image: Image.Image) -> Image.Image:
 
 ALTERATIONS: dict[str, Callable[[Image.Image], Image.Image]] = {
     "saved as JPEG of quality 75": partial(_recompressed, quality=75),
+    f"with noise of {NOISE} of 255 grey levels": _noisy,
+    f"blurred by {BLUR:.1%} of its width": _blurred,
     "resized to 224×224": partial(_resized, size=(224, 224)),
     "resized to 600×450": partial(_resized, size=(600, 450)),
     "cropped to the middle three quarters of its width": _cropped,
