@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from scipy.special import softmax
 from shared_fixtures import untrained
 
@@ -8,6 +9,7 @@ from skin_lesion.model import ModelError, load, read_metrics
 from train import calibrate
 from train.folder import write_json
 from train.split import RATIOS
+from train.start import build_model
 
 
 def test_temperature_of_labels_drawn_from_the_model_is_the_scale_of_its_logits():
@@ -42,6 +44,20 @@ def test_calibration_drops_stale_figures_and_adds_up(folder, dataset, image, mon
     metrics = read_metrics(folder)
     assert "test" not in metrics and metrics["calibration"]["part"] == "val"
     assert "temperature 4.0, both folded" in (folder / "README.md").read_text()
+
+
+def test_training_starts_from_the_weights_as_they_were_before_calibration(folder, dataset, monkeypatch):
+    """Else a part of the class shares would stand in the biases, and all of it in the loss."""
+    path = folder / "model.safetensors"
+    before = load_file(path)
+    monkeypatch.setattr(calibrate, "temperature", lambda labels, logits: 2.0)
+    calibrate.calibrate(folder, dataset, prior=0.5)
+    assert not torch.allclose(load_file(path)["classifier.bias"], before["classifier.bias"], atol=0.1)
+    start = build_model(str(path)).state_dict()
+    assert all(torch.allclose(start[name], value, atol=1e-5) for name, value in before.items())
+    save_file(before, path, metadata={"format": "other"})  # not what metrics.json speaks of
+    start = build_model(str(path)).state_dict()
+    assert all(torch.equal(start[name], value) for name, value in before.items())
 
 
 def test_a_model_that_knows_nothing_is_refused_and_left_alone(folder, dataset):

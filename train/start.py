@@ -9,12 +9,17 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from skin_lesion.classes import CODES
-from skin_lesion.model import ARCHITECTURE, WEIGHTS, read_metrics
+from skin_lesion.model import ARCHITECTURE, WEIGHTS, file_digest, read_metrics
+from train.folder import calibration_of
 from train.options import FitError
 
 
 def build_model(init: str, drop_path: float = 0.0) -> torch.nn.Module:
-    """EfficientNet_B0 with seven outputs. init: imagenet, none, or a .safetensors file of timm's names."""
+    """EfficientNet_B0 with seven outputs.
+
+    init: imagenet, none, or a .safetensors file of timm's names. What train.calibrate did to the weights of a model
+        folder is taken out again: class shares in the biases would count twice beside those in the loss.
+    """
     arguments: dict[str, Any] = {"num_classes": len(CODES), "drop_rate": 0.2, "drop_path_rate": drop_path}
     if init in ("imagenet", "none"):
         try:
@@ -40,6 +45,12 @@ def build_model(init: str, drop_path: float = 0.0) -> torch.nn.Module:
             f"Give a file of timm's {ARCHITECTURE}, such as {WEIGHTS} of a model folder."
         )
     model.load_state_dict(fitting, strict=False)
+    calibration = calibration_of(read_metrics(Path(init).parent), file_digest(Path(init)))
+    if calibration:
+        share = torch.tensor([calibration["class_share"][code] for code in CODES])
+        with torch.no_grad():
+            model.classifier.weight.mul_(calibration["temperature"])
+            model.classifier.bias.mul_(calibration["temperature"]).sub_(calibration["prior"] * share.log())
     return model
 
 
