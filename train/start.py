@@ -44,13 +44,13 @@ def build_model(init: str, drop_path: float = 0.0) -> torch.nn.Module:
             f"--init {init} lacks {len(missing)} weights of {ARCHITECTURE}; the first: {missing[0]}. "
             f"Give a file of timm's {ARCHITECTURE}, such as {WEIGHTS} of a model folder."
         )
-    model.load_state_dict(fitting, strict=False)
     calibration = calibration_of(read_metrics(Path(init).parent), file_digest(Path(init)))
     if calibration:
         share = torch.tensor([calibration["class_share"][code] for code in CODES])
-        with torch.no_grad():
-            model.classifier.weight.mul_(calibration["temperature"])
-            model.classifier.bias.mul_(calibration["temperature"]).sub_(calibration["prior"] * share.log())
+        fitting["classifier.weight"] = fitting["classifier.weight"] * calibration["temperature"]
+        biases = fitting["classifier.bias"] * calibration["temperature"]
+        fitting["classifier.bias"] = biases - calibration["prior"] * share.log()
+    model.load_state_dict(fitting, strict=False)
     return model
 
 
