@@ -46,12 +46,14 @@ def test_calibration_drops_stale_figures_and_adds_up(folder, dataset, image, mon
     assert "temperature 4.0, both folded" in (folder / "README.md").read_text()
 
 
-def test_training_starts_from_the_weights_as_they_were_before_calibration(folder, dataset, monkeypatch):
+@pytest.mark.parametrize("priors", [[0.5], [0.0, 0.5]])
+def test_training_starts_from_the_weights_as_they_were_before_calibration(folder, dataset, monkeypatch, priors):
     """Else a part of the class shares would stand in the biases, and all of it in the loss."""
     path = folder / "model.safetensors"
     before = load_file(path)
     monkeypatch.setattr(calibrate, "temperature", lambda labels, logits: 2.0)
-    calibrate.calibrate(folder, dataset, prior=0.5)
+    for prior in priors:
+        calibrate.calibrate(folder, dataset, prior)
     assert not torch.allclose(load_file(path)["classifier.bias"], before["classifier.bias"], atol=0.1)
     start = build_model(str(path)).state_dict()
     assert all(torch.allclose(start[name], value, atol=1e-5) for name, value in before.items())

@@ -105,7 +105,8 @@ def calibrate(folder: Path, data: Path, prior: float = 0.0) -> dict:
     training = part_of_training_split(records, metrics, folder, "train")
     share = np.bincount([record.label for record in training], minlength=len(CODES)).clip(1) / len(training)
     earlier = calibration_of(metrics, weights_digest(folder)) or {"temperature": 1.0, "prior": 0.0}
-    shift = (0.0 if earlier["prior"] else prior) * np.log(share)  # (7,)
+    # (7,); divided as the logits are already: as if the prior had come first, which is what metrics.json will say
+    shift = (0.0 if earlier["prior"] else prior) * np.log(share) / earlier["temperature"]
     raw = torch.stack([logits for logits, _ in answers]).double().numpy()  # (N, 7)
     logits = raw + shift
     t = temperature(labels, logits)
