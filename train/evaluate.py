@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 from scipy.special import softmax
 
-from skin_lesion.classes import CODES
 from skin_lesion.decision import Decision
 from skin_lesion.model import METRICS, ModelError, load, read_metrics, weights_digest
 from skin_lesion.predict import Classifier
@@ -30,7 +29,7 @@ from train.decisions import achieved, foreign_caught
 from train.degraded import hints_found, write_hints
 from train.figures import write_figures
 from train.files import read_rows, whole
-from train.folder import ALTERED, FIGURES, FOREIGN, PREDICTIONS, QUALITY, calibration_of, write_json
+from train.folder import ALTERED, FIGURES, FOREIGN, PREDICTIONS, QUALITY, as_trained, calibration_of, write_json
 from train.foreign import foreign_images
 from train.metrics import ece, summarise
 from train.predictions import Predictions, image_size, read_predictions, write_predictions
@@ -65,8 +64,7 @@ def figures_of(
     """Everything metrics.json says of a set of predictions. calibration: what train.calibrate did, if it ran."""
     of = summarise(found.labels, found.probabilities, found.lesions)
     if calibration:  # undo it
-        shift = calibration["prior"] * np.log([calibration["class_share"][code] for code in CODES])
-        logits = np.log(np.maximum(found.probabilities, 1e-6)) * calibration["temperature"] - shift
+        logits = as_trained(np.log(np.maximum(found.probabilities, 1e-6)), calibration)
         of["ece_before_calibration"] = round(ece(found.labels, softmax(logits, axis=1)), 4)
     if decision:
         of["decision"] = achieved(decision, found.labels, found.probabilities, found.lesions, found.distances)

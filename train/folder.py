@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import timm
 import torch
 
@@ -75,6 +76,12 @@ def calibration_of(metrics: dict[str, Any], digest: str) -> dict[str, Any] | Non
     """What train.calibrate did to the weights of this digest; None if it did nothing, or was cut off before."""
     found = metrics.get("calibration")
     return found if found and found["weights"] == digest else None
+
+
+def as_trained(logits: np.ndarray, calibration: dict[str, Any]) -> np.ndarray:
+    """(..., 7) logits as they were before train.calibrate made (z + prior log(class share)) / temperature of them."""
+    shift = calibration["prior"] * np.log([calibration["class_share"][code] for code in CODES])
+    return logits * calibration["temperature"] - shift
 
 
 def drop_figures(folder: Path) -> None:

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from skin_lesion.classes import CODES
 from skin_lesion.model import ARCHITECTURE, WEIGHTS, file_digest, read_metrics
-from train.folder import calibration_of
+from train.folder import as_trained, calibration_of
 from train.options import FitError
 
 
@@ -46,10 +46,9 @@ def build_model(init: str, drop_path: float = 0.0) -> torch.nn.Module:
         )
     calibration = calibration_of(read_metrics(Path(init).parent), file_digest(Path(init)))
     if calibration:
-        share = torch.tensor([calibration["class_share"][code] for code in CODES])
         fitting["classifier.weight"] = fitting["classifier.weight"] * calibration["temperature"]
-        biases = fitting["classifier.bias"] * calibration["temperature"]
-        fitting["classifier.bias"] = biases - calibration["prior"] * share.log()
+        biases = as_trained(fitting["classifier.bias"].numpy(), calibration)
+        fitting["classifier.bias"] = torch.from_numpy(biases)
     model.load_state_dict(fitting, strict=False)
     return model
 
