@@ -39,7 +39,7 @@ def test_noise_and_blur_are_as_strong_as_they_say():
     light = Image.new("RGB", (400, 300), (255, 255, 255))
     assert np.asarray(ALTERATIONS["with noise of 4 of 255 grey levels"](light)).min() > 230  # nothing wraps round
     edge = Image.fromarray(np.repeat((np.arange(400) >= 200)[None, :, None] * np.uint8(200), 300, 0).repeat(3, 2))
-    blurred = np.asarray(ALTERATIONS["blurred by 0.5% of its width"](edge), dtype=float)[150, :, 0]
+    blurred = np.asarray(ALTERATIONS["blurred by 0.5 % of its width"](edge), dtype=float)[150, :, 0]
     steps = np.diff(blurred) / 200  # the edge's derivative: a Gaussian of 2 px
     at = np.arange(399) + 0.5
     mean = (steps * at).sum()

@@ -5,9 +5,11 @@ from safetensors.torch import load_file, save_file
 from scipy.special import softmax
 from shared_fixtures import untrained
 
+from skin_lesion.classes import CODES
 from skin_lesion.model import ModelError, load, read_metrics
 from train import calibrate
-from train.folder import write_json
+from train.data import read_ham10000
+from train.folder import as_trained, write_json
 from train.split import RATIOS
 from train.start import build_model
 
@@ -38,7 +40,7 @@ def test_folding_shifts_and_scales_the_logits(folder, image):
 def test_calibration_drops_stale_figures_and_adds_up(folder, dataset, image, monkeypatch):
     before = load(f"local-dir:{folder}").predict(image).logits
     monkeypatch.setattr(calibrate, "temperature", lambda labels, logits: 2.0)
-    assert calibrate.calibrate(folder, dataset)["temperature"] == 2
+    assert calibrate.calibrate(folder, dataset, prior=0)["temperature"] == 2
     assert calibrate.calibrate(folder, dataset)["temperature"] == 4
     assert np.allclose(load(f"local-dir:{folder}").predict(image).logits * 4, before, atol=1e-5)
     metrics = read_metrics(folder)
@@ -57,7 +59,7 @@ def test_training_starts_from_the_weights_as_they_were_before_calibration(folder
     assert not torch.allclose(load_file(path)["classifier.bias"], before["classifier.bias"], atol=0.1)
     start = build_model(str(path)).state_dict()
     assert all(torch.allclose(start[name], value, atol=1e-5) for name, value in before.items())
-    save_file(before, path, metadata={"format": "other"})  # not what metrics.json speaks of
+    save_file(before, path)  # not what metrics.json speaks of
     start = build_model(str(path)).state_dict()
     assert all(torch.equal(start[name], value) for name, value in before.items())
 
@@ -71,9 +73,12 @@ def test_a_model_that_knows_nothing_is_refused_and_left_alone(folder, dataset):
 
 
 def test_calibrating_again_leaves_the_weights_byte_for_byte(folder, dataset, monkeypatch):
+    monkeypatch.setattr(calibrate, "temperature", lambda labels, logits: 2.0)
+    assert calibrate.calibrate(folder, dataset)["prior"] == 0.5
     weights = (folder / "model.safetensors").read_bytes()
     monkeypatch.setattr(calibrate, "temperature", lambda labels, logits: 1.0004)
-    assert calibrate.calibrate(folder, dataset)["temperature"] == 1
+    again = calibrate.calibrate(folder, dataset)
+    assert again["prior"] == 0.5 and again["temperature"] == 2
     assert (folder / "model.safetensors").read_bytes() == weights
 
 
@@ -99,9 +104,14 @@ def test_a_folder_with_thresholds_of_other_weights_or_damaged_ones_is_refused(fo
     assert load(f"local-dir:{folder}").decision
 
 
-def test_cut_off_before_the_weights_changed_it_starts_from_them_again(folder, dataset, image, monkeypatch):
+@pytest.mark.parametrize("times", [0, 1])
+def test_cut_off_before_the_weights_changed_it_starts_from_them_again(folder, dataset, image, monkeypatch, times):
+    """times: of calibrations that came to their end before."""
     before = load(f"local-dir:{folder}").predict(image).logits
     monkeypatch.setattr(calibrate, "temperature", lambda labels, logits: 2.0)
+    for _ in range(times):
+        calibrate.calibrate(folder, dataset, prior=0.25)
+    weights = load_file(folder / "model.safetensors")
 
     def cut_off(folder, t, shift, record):
         record("sha256:of weights that never came")
@@ -112,8 +122,10 @@ def test_cut_off_before_the_weights_changed_it_starts_from_them_again(folder, da
         with pytest.raises(KeyboardInterrupt):
             calibrate.calibrate(folder, dataset, prior=0.5)
     assert load(f"local-dir:{folder}").decision is None
-    assert calibrate.calibrate(folder, dataset, prior=0.5)["temperature"] == 2
-    expected = (before + 0.5 * np.log(1 / 7)) / 2
+    assert all(torch.equal(value, weights[name]) for name, value in load_file(folder / "model.safetensors").items())
+    found = calibrate.calibrate(folder, dataset, prior=0.5)
+    assert found["temperature"] == 2 ** (times + 1) and "earlier" not in read_metrics(folder)["calibration"]
+    expected = (before + 0.5 * np.log(1 / 7)) / found["temperature"]
     assert np.allclose(load(f"local-dir:{folder}").predict(image).logits, expected, atol=1e-5)
 
 
@@ -129,13 +141,29 @@ def test_no_figure_of_other_weights_is_left(folder, dataset, monkeypatch):
     assert (folder / "ood.safetensors").stat().st_mode & 0o044 == 0o044
 
 
-def test_the_prior_is_given_back_once(folder, dataset, image, monkeypatch):
-    """All classes are equally frequent in the small data set: the shift is the same for all, log(1/7) / 2."""
+@pytest.mark.parametrize("priors", [[0.5, 0.5], [0.25, 0.5], [0.5, 0.0]])
+def test_a_prior_takes_the_place_of_an_earlier_one(folder, dataset, image, monkeypatch, priors):
     before = load(f"local-dir:{folder}").predict(image).logits
+    part_of = calibrate.part_of_training_split
+
+    def uneven(records, metrics, folder, part):
+        """Of the training part's first class only every fourth image, so that its share is not that of the others."""
+        found = part_of(records, metrics, folder, part)
+        return [r for i, r in enumerate(found) if part != "train" or r.label != 0 or i % 4 == 0]
+
+    counts = np.bincount([r.label for r in uneven(read_ham10000(dataset), read_metrics(folder), folder, "train")])
+    monkeypatch.setattr(calibrate, "part_of_training_split", uneven)
     monkeypatch.setattr(calibrate, "temperature", lambda labels, logits: 2.0)
-    for _ in range(2):
-        found = calibrate.calibrate(folder, dataset, prior=0.5)
-    assert found["prior"] == 0.5 and found["temperature"] == 4
-    assert list(found["class_share"].values()) == pytest.approx([1 / 7] * 7, abs=1e-5)
-    expected = (before + 0.5 * np.log(1 / 7)) / 4
+    for prior in priors:
+        found = calibrate.calibrate(folder, dataset, prior)
+    assert found["prior"] == prior and found["temperature"] == 4
+    share = counts / counts.sum()
+    assert share[0] < share[1] and found["class_share"] == pytest.approx(dict(zip(CODES, share, strict=True)), abs=1e-6)
+    expected = (before + prior * torch.from_numpy(np.log(share))) / 4
     assert np.allclose(load(f"local-dir:{folder}").predict(image).logits, expected, atol=1e-5)
+
+
+def test_each_class_gets_its_own_share_back():
+    share = {code: 2.0**-i for i, code in enumerate(reversed(CODES), 1)}  # vasc 1/2, nv 1/4 ... akiec 1/128
+    found = as_trained(np.ones((2, 7)), {"temperature": 3.0, "prior": 0.5, "class_share": share})
+    assert np.allclose(found, 3 + np.log(2) * np.arange(7, 0, -1) / 2)

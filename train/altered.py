@@ -24,7 +24,7 @@ from train.metrics import accuracy, balanced_accuracy, estimate
 
 KEPT_WIDTH = 0.75  # of a cropped image: what makes a 4:3 image a square
 NOISE = 4  # grey levels of 255, standard deviation
-BLUR = 0.005  # of an image's width, standard deviation: 1 px of 224
+BLUR = 0.5  # % of an image's width, standard deviation: 1.1 px of 224
 
 
 def _recompressed(image: Image.Image, quality: int) -> Image.Image:
@@ -39,8 +39,9 @@ def _noisy(image: Image.Image) -> Image.Image:
     return Image.fromarray(values.round().clip(0, 255).astype(np.uint8))
 
 
-def _blurred(image: Image.Image) -> Image.Image:
-    return image.filter(ImageFilter.GaussianBlur(BLUR * image.width))
+def blurred(image: Image.Image, share: float) -> Image.Image:
+    """share: standard deviation, of the image's width."""
+    return image.filter(ImageFilter.GaussianBlur(share * image.width))
 
 
 def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
@@ -55,7 +56,7 @@ def _cropped(image: Image.Image) -> Image.Image:
 ALTERATIONS: dict[str, Callable[[Image.Image], Image.Image]] = {
     "saved as JPEG of quality 75": partial(_recompressed, quality=75),
     f"with noise of {NOISE} of 255 grey levels": _noisy,
-    f"blurred by {BLUR:.1%} of its width": _blurred,
+    f"blurred by {BLUR:.1f} % of its width": partial(blurred, share=BLUR / 100),
     "resized to 224×224": partial(_resized, size=(224, 224)),
     "resized to 600×450": partial(_resized, size=(600, 450)),
     "cropped to the middle three quarters of its width": _cropped,

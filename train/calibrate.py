@@ -19,6 +19,7 @@ import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,13 +47,14 @@ from train.data import DataError, Record, add_data_argument, given_path, open_ma
 from train.decisions import KEPT, familiarity, farthest, operating_points, set_thresholds
 from train.evaluate import part_of_training_split
 from train.files import whole
-from train.folder import calibration_of, drop_figures, write_json
+from train.folder import as_trained, calibration_of, drop_figures, write_json
 from train.metrics import ece
 from train.options import number
 from train.predictions import predict_all
 from train.rim import EVERY, Sample, add_cut_off, sample, through_lesion
 
 LIMITS = (0.05, 20.0)  # of the temperature
+PRIOR = 0.5  # part of the class shares that is given back, unless asked otherwise
 
 
 def temperature(labels: np.ndarray, logits: np.ndarray) -> float:
@@ -88,10 +90,11 @@ def rim_samples(classifier: Classifier, record: Record, middle: torch.Tensor, da
     return [sample(middle, mask), sample(classifier.predict(picture).middle, of_mask)]
 
 
-def calibrate(folder: Path, data: Path, prior: float = 0.0) -> dict:
+def calibrate(folder: Path, data: Path, prior: float | None = None) -> dict:
     """Fold prior and temperature into the folder, write its decision.json and ood.safetensors.
 
-    prior: tau of the shift tau * log(class share of the training part); left out where it was folded in before.
+    prior: tau of the shift tau * log(class share of the training part), in place of one that was folded in before;
+        None for that one, or for PRIOR where there was none.
 
     Returns:
         What metrics.json now says of the calibration.
@@ -104,9 +107,13 @@ def calibrate(folder: Path, data: Path, prior: float = 0.0) -> dict:
     answers = [(p.logits, p.middle) for p in predict_all(classifier, validation, "validation part")]
     training = part_of_training_split(records, metrics, folder, "train")
     share = np.bincount([record.label for record in training], minlength=len(CODES)).clip(1) / len(training)
-    earlier = calibration_of(metrics, weights_digest(folder)) or {"temperature": 1.0, "prior": 0.0}
+    class_share = {code: round(float(s), 6) for code, s in zip(CODES, share, strict=True)}
+    done = calibration_of(metrics, weights_digest(folder))
+    earlier = done or {"temperature": 1.0, "prior": 0.0, "class_share": class_share}
+    if prior is None:
+        prior = done["prior"] if done else PRIOR
     # (7,); divided as the logits are already: as if the prior had come first, which is what metrics.json will say
-    shift = (0.0 if earlier["prior"] else prior) * np.log(share) / earlier["temperature"]
+    shift = (prior - earlier["prior"]) * np.log(share) / earlier["temperature"]
     raw = torch.stack([logits for logits, _ in answers]).double().numpy()  # (N, 7)
     logits = raw + shift
     t = temperature(labels, logits)
@@ -142,25 +149,22 @@ def calibrate(folder: Path, data: Path, prior: float = 0.0) -> dict:
     for stale in ("test", "external", "explanations", "weights"):
         metrics.pop(stale, None)
     drop_figures(folder)
-    # as training left them: a temperature T and a prior tau made (z + tau log(share)) / T of them
-    untouched = raw * earlier["temperature"] - earlier["prior"] * np.log(share)
-    metrics["calibration"] = {
+    calibration = {
         "part": "val",
         "temperature": round(t * earlier["temperature"], 4),  # of both, if the folder was calibrated before
-        "prior": earlier["prior"] or prior,
-        "class_share": {code: round(float(s), 6) for code, s in zip(CODES, share, strict=True)},
-        "ece_before": round(ece(labels, softmax(untouched, axis=1)), 4),
+        "prior": prior,
+        "class_share": class_share,
+        "ece_before": round(ece(labels, softmax(as_trained(raw, earlier), axis=1)), 4),
         "ece_after": round(ece(labels, probabilities), 4),
     }
 
-    def record(digest: str) -> None:
-        metrics["calibration"]["weights"] = digest
+    def record(digest: str, **more: Any) -> None:
+        metrics["calibration"] = {**calibration, "weights": digest, **more}
         write_json(folder / METRICS, metrics)
 
     if t != 1 or shift.any():
-        fold(folder, t, shift, record)
-    else:
-        record(weights_digest(folder))
+        fold(folder, t, shift, lambda digest: record(digest, earlier=earlier))
+    record(weights_digest(folder))
     with whole(folder / OOD) as partial:
         save_file(reference, partial)
         partial.chmod(0o644)  # safetensors writes 0600, but a server may run as somebody else
@@ -178,9 +182,8 @@ def main() -> int:
     parser.add_argument(
         "--prior",
         type=number(0, 1),
-        default=0.5,
         metavar="TAU",
-        help="part of the class shares to give back, 0 to 1 (default: %(default)s)",
+        help=f"part of the class shares to give back, 0 to 1 (default: that of an earlier calibration, else {PRIOR})",
     )
     args = parser.parse_args()
     try:

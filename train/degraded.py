@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageFilter
+from PIL import Image
 
 from skin_lesion.images import open_image
 from skin_lesion.predict import Classifier
 from skin_lesion.quality import HINTS, hints
+from train.altered import blurred
 from train.data import Record, open_mask
 from train.files import read_rows, whole
 from train.metrics import mean
@@ -27,18 +28,14 @@ SIDE = "covered of a side"  # by the lesion, of the side that it covers most; em
 NONE = "none"  # no hint; an empty cell was not measured
 
 
-def _blurred(image: Image.Image, share: float) -> Image.Image:
-    return image.filter(ImageFilter.GaussianBlur(share * image.width))
-
-
 def _exposed(image: Image.Image, factor: float) -> Image.Image:
     return image.point(lambda value: min(255, value * factor))
 
 
 # name -> (the hint it calls for, what is done to the image)
 DEGRADATIONS: dict[str, tuple[str, Callable[[Image.Image], Image.Image]]] = {
-    "blurred by 1 % of its width": ("blurred", partial(_blurred, share=0.01)),
-    "blurred by 2 % of its width": ("blurred", partial(_blurred, share=0.02)),
+    "blurred by 1 % of its width": ("blurred", partial(blurred, share=0.01)),
+    "blurred by 2 % of its width": ("blurred", partial(blurred, share=0.02)),
     "0.3 times as bright": ("dark", partial(_exposed, factor=0.3)),
     "2.5 times as bright": ("overexposed", partial(_exposed, factor=2.5)),
     "reduced to 96×96": ("small", lambda image: image.resize((96, 96), Image.Resampling.BICUBIC)),

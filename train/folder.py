@@ -73,9 +73,14 @@ def _save_as_timm(model: torch.nn.Module, folder: Path, input_side: int) -> None
 
 
 def calibration_of(metrics: dict[str, Any], digest: str) -> dict[str, Any] | None:
-    """What train.calibrate did to the weights of this digest; None if it did nothing, or was cut off before."""
+    """What train.calibrate did to the weights of this digest; None if nothing.
+
+    Cut off before new weights took their place, it left what it had done to those there under "earlier".
+    """
     found = metrics.get("calibration")
-    return found if found and found["weights"] == digest else None
+    while found and found.get("weights") != digest:
+        found = found.get("earlier")
+    return found
 
 
 def as_trained(logits: np.ndarray, calibration: dict[str, Any]) -> np.ndarray:
