@@ -11,7 +11,7 @@ app: .venv/app  ## serve the demo on http://127.0.0.1:7860
 
 test: .venv/dev  ## run the whole suite; with HAM10000_DIR set, the tests on the real data too
 	-@[ -z "$$CI" ] || $(MAKE) --no-print-directory browser  # there the tests in a browser may not be skipped
-	$(BIN)/python -m pytest -n auto --dist loadgroup
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 browser: .venv/dev  ## a Chromium for the tests in a browser, where there is none
 	@PYTHONPATH=tests $(BIN)/python -c 'import browser; exit(not browser.find_browser())' || \

@@ -2,8 +2,6 @@
 
 import os
 
-import pytest
-
 # before huggingface_hub is imported, which reads it then: no test may reach the real Hub
 os.environ["HF_HUB_OFFLINE"] = "1"
 WORKER = "PYTEST_XDIST_WORKER" in os.environ
@@ -28,7 +26,3 @@ def pytest_configure(config):
 def pytest_collection_modifyitems(items):
     place = {f"test_{name}": number for number, name in enumerate(LONG)}
     items.sort(key=lambda item: place.get(item.path.stem, len(place)))
-    if WORKER:  # a file stays with one worker, and all that ask for `evaluated`, made in a minute, with the same one
-        shared = {item.path for item in items if "evaluated" in item.fixturenames}
-        for item in items:
-            item.add_marker(pytest.mark.xdist_group("evaluated" if item.path in shared else item.path.stem))
