@@ -37,8 +37,7 @@ from skin_lesion.model import ARCHITECTURE
 from train.cache import load_images
 from train.data import DataError, add_data_argument, read_ham10000
 from train.device import pick_amp, pick_device, place
-from train.folder import SIDE
-from train.options import FitError
+from train.options import SIDE, FitError
 from train.predictions import image_size
 from train.processes import Processes
 from train.split import split
@@ -127,8 +126,9 @@ def measure(args: argparse.Namespace, work: Path) -> str:
     if len(records) < args.batch:
         raise FitError(f"--batch {args.batch} is more than the {len(records)} images; lower it, or raise --images.")
     folder = link_by_class(records, work / "images")
+    decoded_side = max(SIDE, *args.sides)
     start = time.perf_counter()
-    copies = [load_images(records, SIDE, recompressed, work / "cache") for recompressed in (False, True)]
+    copies = [load_images(records, decoded_side, recompressed, work / "cache") for recompressed in (False, True)]
     decoding = len(records) / (time.perf_counter() - start)
     labels = torch.tensor([record.label for record in records])
 

@@ -33,6 +33,23 @@ def test_training_writes_a_model_folder_that_loads_and_says_how_it_was_made(trai
     assert not (trained / "checkpoint.pt").exists()
 
 
+@pytest.mark.parametrize(("schedule", "input_side"), [(["1@48", "1@32"], "32"), (["1@32", "1@32"], "48")])
+def test_images_are_decoded_as_large_as_the_largest_side_of_the_run(
+    schedule, input_side, dataset, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("train.options.SIDE", 40)
+    seen = []
+    for name, at in (("augment", 0), ("predict", 1)):
+        call = getattr(loop, name)
+        monkeypatch.setattr(loop, name, lambda *a, call=call, at=at, **k: seen.append(a[at].shape) or call(*a, **k))
+    loop.fit(options(dataset, tmp_path, "--schedule", *schedule, "--input-side", input_side, "--limit", "16"))
+    assert len(seen) == 6 and {shape[1:] for shape in seen} == {(3, 48, 48)}
+
+
+def test_the_default_recipe_decodes_at_224_px():
+    assert parse_options(["--data", "HAM10000"]).decoded_side == 224
+
+
 def test_a_finished_model_is_not_overwritten(trained, dataset):
     before = (trained / "model.safetensors").read_bytes()
     for more in ([], ["--resume"]):

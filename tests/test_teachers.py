@@ -92,7 +92,7 @@ def test_the_teachers_see_the_image_that_the_student_sees_compressed_once_more_a
     def views(name, copies, *more):
         """What the teachers and the student of one run were given, where training has these copies."""
         seen = {"teachers": [], "student": []}
-        monkeypatch.setattr(loop, "copies_of", lambda training: copies(copies_of(training)))
+        monkeypatch.setattr(loop, "copies_of", lambda *a: copies(copies_of(*a)))
 
         class Watched(Teachers):
             def forward(self, x):

@@ -7,12 +7,11 @@ import torch
 
 from train.cache import load_images
 from train.data import Record
-from train.folder import SIDE
 
 
-def copies_of(training: Sequence[Record]) -> list[np.ndarray]:
-    """The training images twice, each uint8 (N, 3, SIDE, SIDE): as they are, and compressed once more."""
-    return [load_images(training, SIDE), load_images(training, SIDE, recompressed=True)]
+def copies_of(training: Sequence[Record], side: int) -> list[np.ndarray]:
+    """The training images twice, each uint8 (N, 3, side, side): as they are, and compressed once more."""
+    return [load_images(training, side), load_images(training, side, recompressed=True)]
 
 
 def batches(count: int, batch: int, generator: torch.Generator) -> Iterator[np.ndarray]:

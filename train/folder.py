@@ -28,7 +28,6 @@ CAPTIONS = {  # file in it -> what it shows, as the model card says it
     "precision_recall.png": "Precision and recall of each class against the rest",
 }
 EXTERNAL = "external_*.csv"  # by train.external: one row an image
-SIDE = 224  # px, of the training cache
 
 
 def save_model_folder(model: torch.nn.Module, folder: Path, input_side: int, **records: Any) -> None:

@@ -31,6 +31,7 @@ from skin_lesion.classes import CODES
 from skin_lesion.model import WEIGHTS
 from train.augment import augment, disturb
 from train.batches import batches, copies_of, pick
+from train.cache import load_images
 from train.card import write_card
 from train.checkpoint import plain, read_checkpoint, restore, save_checkpoint
 from train.data import Record, read_ham10000
@@ -78,8 +79,9 @@ def _fit(options: Options, group: Processes) -> None:
         )
     if len(training) < options.batch:
         raise FitError(f"--batch {options.batch} is more than the {len(training)} training images; lower it.")
-    group.first(lambda: len(copies_of(training)))  # it decodes the images, the others find them decoded
-    copies = copies_of(training)
+    read_copies = partial(copies_of, training, options.decoded_side)
+    group.first(lambda: len(read_copies()))  # it decodes the images, the others find them decoded
+    copies = read_copies()
     labels = torch.tensor([record.label for record in training])
     truth = np.array([record.label for record in validation])
     # (7,); a class that a small subset lacks counts as one image
@@ -167,7 +169,9 @@ def _fit(options: Options, group: Processes) -> None:
 
         seconds = time.perf_counter() - started
         probabilities = group.first(
-            partial(predict, best, validation, options.input_side, options.batch, device, dtype)
+            lambda: predict(
+                best, load_images(validation, options.decoded_side), options.input_side, options.batch, device, dtype
+            )
         )
         if not np.isfinite(probabilities).all():  # an overflow in the forward pass stays in batch norm
             raise FitError(

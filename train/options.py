@@ -7,6 +7,8 @@ from pathlib import Path
 
 from train.data import add_data_argument, given_path
 
+SIDE = 224  # px, of the decoded images of a run without a larger side
+
 
 class FitError(RuntimeError):
     """Training cannot start or go on; the message says what to change."""
@@ -55,6 +57,11 @@ class Options:
     def side(self, epoch: int) -> int:
         """Training resolution in px of an epoch, counted from 0."""
         return [side for epochs, side in self.schedule for _ in range(epochs)][epoch]
+
+    @property
+    def decoded_side(self) -> int:
+        """px, of the images as training and validation read them: none is decoded smaller than it is computed with."""
+        return max(SIDE, self.input_side, *(side for _, side in self.schedule))
 
 
 def _phase(text: str) -> tuple[int, int]:

@@ -1,12 +1,9 @@
-"""Probabilities of whole images during training, from the same cache that training reads."""
+"""Probabilities of whole images during training."""
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from timm.data import resolve_model_data_config
-
-from train.cache import load_images
-from train.folder import SIDE
 
 
 def normalisation(model: torch.nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -18,20 +15,22 @@ def normalisation(model: torch.nn.Module) -> tuple[tuple[float, ...], tuple[floa
 @torch.inference_mode()
 def predict(
     model: torch.nn.Module,
-    records: list,
+    images: np.ndarray,
     side: int,
     batch: int,
     device: torch.device,
     dtype: torch.dtype,
 ) -> np.ndarray:
-    """Probabilities (N, 7) of whole images, no augmentation; leaves the model in evaluation mode."""
-    images = load_images(records, SIDE)
+    """Probabilities (N, 7) of whole images, uint8 (N, 3, S, S); leaves the model in evaluation mode.
+
+    side: px, of the model's input, to which the images are resized.
+    """
     mean, std = (torch.tensor(v, device=device).view(3, 1, 1) for v in normalisation(model))
     model.eval()
     rows = []
     for start in range(0, len(images), batch):
         x = torch.from_numpy(np.array(images[start : start + batch])).to(device).float() / 255
-        if side != SIDE:
+        if side != x.shape[-1]:
             x = F.interpolate(x, size=(side, side), mode="bilinear", antialias=True)
         x = ((x - mean) / std).contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
