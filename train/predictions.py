@@ -2,7 +2,7 @@
 
 import csv
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from skin_lesion.classes import CODES
-from skin_lesion.images import ImageError
+from skin_lesion.images import ImageError, open_image
 from skin_lesion.predict import Classifier, Prediction
 from train.data import DataError, Record
 from train.files import read_rows, whole
@@ -49,17 +49,22 @@ class Predictions:
         )
 
 
-def predict_all(classifier: Classifier, records: Sequence[Record], what: str) -> Iterator[Prediction]:
+def predict_all(
+    classifier: Classifier,
+    records: Sequence[Record],
+    what: str,
+    alter: Callable[[Image.Image], Image.Image] = lambda image: image,
+) -> Iterator[Prediction]:
     """One prediction a record, in order, by the same path as in the app.
 
-    what: named by the progress bar.
+    what: named by the progress bar. alter: what is done to each image before.
 
     Raises:
         DataError: an image cannot be used; names it.
     """
     for record in tqdm(records, what, unit="image", leave=False, disable=None):
         try:
-            yield classifier.predict(record.path)
+            yield classifier.predict(alter(open_image(record.path)))
         except ImageError as error:
             raise DataError(f"{record.path}: {error}") from None
 
