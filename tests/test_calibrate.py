@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -21,6 +23,11 @@ def test_temperature_of_labels_drawn_from_the_model_is_the_scale_of_its_logits()
     labels = np.array([rng.choice(7, p=p) for p in softmax(z, axis=1)])
     assert calibrate.temperature(labels, 3 * z) == pytest.approx(3, rel=0.03)
     assert calibrate.temperature(labels, z / 2) == pytest.approx(0.5, rel=0.03)
+
+
+def test_a_class_that_is_lacking_counts_as_one_image():
+    records = [SimpleNamespace(label=label) for label in [0] * 3 + [4] * 9]
+    assert calibrate.class_share(records) == pytest.approx(np.array([3, 1, 1, 1, 9, 1, 1]) / 12)
 
 
 @pytest.fixture

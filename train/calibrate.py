@@ -17,7 +17,7 @@ Figures of the uncalibrated weights are dropped: run train.evaluate next. Two to
 import argparse
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,11 @@ from train.rim import EVERY, Sample, add_cut_off, sample, through_lesion
 
 LIMITS = (0.05, 20.0)  # of the temperature
 PRIOR = 0.5  # part of the class shares that is given back, unless asked otherwise
+
+
+def class_share(training: Sequence[Record]) -> np.ndarray:
+    """(7,); a class that the training part lacks counts as one image."""
+    return np.bincount([record.label for record in training], minlength=len(CODES)).clip(1) / len(training)
 
 
 def temperature(labels: np.ndarray, logits: np.ndarray) -> float:
@@ -106,10 +111,10 @@ def calibrate(folder: Path, data: Path, prior: float | None = None) -> dict:
     labels = np.array([record.label for record in validation])
     answers = [(p.logits, p.middle) for p in predict_all(classifier, validation, "validation part")]
     training = part_of_training_split(records, metrics, folder, "train")
-    share = np.bincount([record.label for record in training], minlength=len(CODES)).clip(1) / len(training)
-    class_share = {code: round(float(s), 6) for code, s in zip(CODES, share, strict=True)}
+    share = class_share(training)
+    share_of = {code: round(float(s), 6) for code, s in zip(CODES, share, strict=True)}
     done = calibration_of(metrics, weights_digest(folder))
-    earlier = done or {"temperature": 1.0, "prior": 0.0, "class_share": class_share}
+    earlier = done or {"temperature": 1.0, "prior": 0.0, "class_share": share_of}
     if prior is None:
         prior = done["prior"] if done else PRIOR
     # (7,); divided as the logits are already: as if the prior had come first, which is what metrics.json will say
@@ -153,7 +158,7 @@ def calibrate(folder: Path, data: Path, prior: float | None = None) -> dict:
         "part": "val",
         "temperature": round(t * earlier["temperature"], 4),  # of both, if the folder was calibrated before
         "prior": prior,
-        "class_share": class_share,
+        "class_share": share_of,
         "ece_before": round(ece(labels, softmax(as_trained(raw, earlier), axis=1)), 4),
         "ece_after": round(ece(labels, probabilities), 4),
     }

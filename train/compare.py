@@ -2,11 +2,12 @@
 
     python -m train.compare runs/one runs/other --data HAM10000
 
-The validation part has few images of the rare classes, so the figures of one pass hang on chance as much as on the
-weights, and the best of many runs is one that was lucky. So each image is judged in the four orientations that leave
-its sides where they are. Printed is the mean of the four with the lowest and the highest, and how many answers stay
-when the image is saved as JPEG of quality 75. Whatever their own calibration did, all models get the same part of the
-class shares back, and for the log loss each the temperature that suits it best. A quarter of an hour a model on a CPU.
+The validation part has few images of the rare classes, so the figures of one pass depend on chance as much as on the
+weights, and the best of many runs is one that was lucky. So each image is judged in the four orientations that do not
+swap width and height. Printed are the mean of the four, the lowest and the highest, and what share of the answers stays
+the same when the image is saved as JPEG of quality 75. However they were trained and calibrated, all models get the
+same part of the class shares, and for the log loss each the temperature that suits it best on these images. Eight
+passes an image.
 """
 
 import argparse
@@ -19,10 +20,10 @@ from PIL import Image, ImageOps
 from scipy.special import log_softmax, softmax
 
 from skin_lesion.classes import CODES
-from skin_lesion.model import ModelError, load, read_metrics, weights_digest
+from skin_lesion.model import METRICS, ModelError, load, read_metrics, weights_digest
 from skin_lesion.predict import Classifier
 from train.altered import ALTERATIONS
-from train.calibrate import PRIOR, temperature
+from train.calibrate import PRIOR, class_share, temperature
 from train.data import DataError, Record, add_data_argument, given_path, read_ham10000
 from train.evaluate import part_of_training_split
 from train.folder import as_trained, calibration_of
@@ -32,13 +33,12 @@ from train.predictions import predict_all
 
 ORIENTATIONS: dict[str, Callable[[Image.Image], Image.Image]] = {
     "as it is": lambda image: image,
-    "mirrored": ImageOps.mirror,
     "upside down": ImageOps.flip,
-    "turned by 180°": lambda image: image.transpose(Image.Transpose.ROTATE_180),
+    **{name: ALTERATIONS[name] for name in ("mirrored", "turned by 180°")},
 }
 JPEG = ALTERATIONS["saved as JPEG of quality 75"]
 SHOWN = ("balanced_accuracy", "accuracy", "macro_f1", "macro_auc", "melanoma_auc")
-COLUMNS = (*(name.replace("_", " ") for name in SHOWN), "log loss", "same after JPEG", "balanced accuracy then")
+COLUMNS = (*(name.replace("_", " ") for name in SHOWN), "log loss", "same after JPEG", "balanced accuracy after JPEG")
 
 
 def logits_of(classifier: Classifier, records: Sequence[Record], name: str) -> np.ndarray:
@@ -53,45 +53,52 @@ def logits_of(classifier: Classifier, records: Sequence[Record], name: str) -> n
 
 def figures(labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
     """One row an orientation, in the order of COLUMNS. labels (N,), logits (4, 2, N, 7) as logits_of gives them."""
+    t = temperature(np.tile(labels, len(logits)), np.concatenate(logits[:, 0]))
     rows = []
     for plain, compressed in logits:
         before, after = softmax(plain, axis=1), softmax(compressed, axis=1)
-        of_truth = log_softmax(plain / temperature(labels, plain), axis=1)[np.arange(len(labels)), labels]
-        stays = accuracy(before.argmax(1), after)
         headlines = [HEADLINES[name](labels, before) for name in SHOWN]
-        rows.append([*headlines, -of_truth.mean(), stays, balanced_accuracy(labels, after)])
-    return np.array(rows, dtype=float)  # nan where a class is missing
+        loss = -log_softmax(plain / t, axis=1)[np.arange(len(labels)), labels].mean()
+        rows.append([*headlines, loss, accuracy(before.argmax(1), after), balanced_accuracy(labels, after)])
+    return np.array(rows, dtype=float)  # nan: melanoma AUC without a melanoma
 
 
 def shared_parts(folders: Sequence[Path], records: list[Record]) -> tuple[list[Record], np.ndarray]:
     """The validation part that all models have in common, and each class's share of the training part, (7,).
 
     Raises:
-        ModelError: one is no model folder, or was trained on another split than this data gives, or than the first.
+        ModelError: one is no model of train.fit, or was trained on another split than the first, or than this data
+            gives.
     """
-    first = read_metrics(folders[0]).get("split", {}).get("fingerprint")
-    for folder in folders:  # before the first of them takes its time
+    runs = []
+    for folder in folders:  # all, before the first of them takes its time
         load(f"local-dir:{folder}")
         metrics = read_metrics(folder)
-        validation, training = (part_of_training_split(records, metrics, folder, part) for part in ("val", "train"))
-        if metrics["split"]["fingerprint"] != first:
+        if "training" not in metrics:
+            raise ModelError(f"{folder / METRICS} does not say how the model was trained; give one of train.fit.")
+        runs.append(metrics)
+        if metrics["split"]["fingerprint"] != runs[0]["split"]["fingerprint"]:
             raise ModelError(f"{folder} was trained on another split than {folders[0]}: compare models of one split.")
-    counts = np.bincount([record.label for record in training], minlength=len(CODES)).clip(1)
-    return validation, counts / len(training)
+    validation, training = (part_of_training_split(records, runs[0], folders[0], part) for part in ("val", "train"))
+    return validation, class_share(training)
 
 
 def compare(folder: Path, validation: Sequence[Record], share: np.ndarray, prior: float) -> np.ndarray:
-    """Figures of one model folder, whatever its calibration: (4, 8), see COLUMNS.
+    """Figures of one model folder: (4, 8), see COLUMNS.
 
-    share: (7,) of the classes in the training part. prior: part of its logarithm that the logits get.
+    share: (7,) of the classes in the training part. prior: the power of it that the answers are to hold, 1 for those
+        of a model that was trained without balancing; whatever this one's training and calibration left in them.
 
     Raises:
         DataError: an image cannot be used.
     """
-    logits = logits_of(load(f"local-dir:{folder}"), validation, folder.name)
-    if done := calibration_of(read_metrics(folder), weights_digest(folder)):
+    metrics = read_metrics(folder)
+    logits = logits_of(load(f"local-dir:{folder}"), validation, str(folder))
+    if done := calibration_of(metrics, weights_digest(folder)):
         logits = as_trained(logits, done)
-    return figures(np.array([record.label for record in validation]), logits + prior * np.log(share))
+    # trained with logit adjustment: z + adjust log(share) is the logarithm of a probability
+    shift = metrics["training"]["options"]["adjust"] - 1 + prior
+    return figures(np.array([record.label for record in validation]), logits + shift * np.log(share))
 
 
 def main() -> int:
