@@ -32,14 +32,14 @@ def test_worked_by_hand():
     right, wrong = sure_of(NV, NV, MEL, BKL), sure_of(MEL, NV, MEL, BKL)
     found = figures(labels, np.stack([[right, wrong], [right, right], [wrong, wrong], [wrong, sure_of(*[MEL] * 4)]]))
     column = dict(zip(COLUMNS, found.T, strict=True))
-    assert column["balanced accuracy"] == pytest.approx([1, 1, 5 / 6, 5 / 6])
-    assert column["accuracy"].tolist() == [1, 1, 0.75, 0.75]
-    assert column["same after JPEG"].tolist() == [0.75, 1, 1, 0.5]
-    assert column["balanced accuracy after JPEG"] == pytest.approx([5 / 6, 1, 5 / 6, 1 / 3])
-    assert column["melanoma auc"] == pytest.approx([1, 1, 5 / 6, 5 / 6])  # of three pairs one is tied
+    assert column["Balanced accuracy"] == pytest.approx([1, 1, 5 / 6, 5 / 6])
+    assert column["Accuracy"].tolist() == [1, 1, 0.75, 0.75]
+    assert column["Same after JPEG"].tolist() == [0.75, 1, 1, 0.5]
+    assert column["Balanced accuracy after JPEG"] == pytest.approx([5 / 6, 1, 5 / 6, 1 / 3])
+    assert column["Melanoma AUC"] == pytest.approx([1, 1, 5 / 6, 5 / 6])  # of three pairs one is tied
     # 14 of the 16 answers are right: one temperature for all makes them as sure as that
     of_right, of_wrong = -np.log(14 / 16), -np.log(2 / 16 / 6)
-    assert column["log loss"] == pytest.approx([of_right] * 2 + [(3 * of_right + of_wrong) / 4] * 2, abs=1e-3)
+    assert column["Log loss"] == pytest.approx([of_right] * 2 + [(3 * of_right + of_wrong) / 4] * 2, abs=1e-3)
 
 
 def test_each_image_is_asked_in_four_orientations_and_compressed(trained, dataset):
@@ -99,7 +99,7 @@ def test_it_prints_one_row_a_model_of_the_validation_part(trained, evaluated, da
     monkeypatch.setattr("sys.argv", ["compare", str(trained), str(evaluated), "--data", str(dataset)])
     assert compare.main() == 0
     head, line, *rows = capsys.readouterr().out.splitlines()
-    assert head.startswith("| model, prior 0.5 | balanced accuracy | accuracy |") and head.count("|") == line.count("|")
+    assert head.startswith("| model, prior 0.5 | Balanced accuracy | Accuracy |") and head.count("|") == line.count("|")
     assert [row.split(" | ")[0] for row in rows] == [f"| {trained}", f"| {evaluated}"]
     figures = [[float(n) for n in re.findall(r"[\d.]+", row.split(" | ")[1])] for row in rows]
     assert figures[0][1] < figures[0][0] < figures[0][2] < 0.5 and figures[1] == [1, 1, 1]

@@ -22,6 +22,7 @@ from scipy.special import log_softmax, softmax
 from skin_lesion.classes import CODES
 from skin_lesion.model import METRICS, ModelError, load, read_metrics, weights_digest
 from skin_lesion.predict import Classifier
+from skin_lesion.tables import HEADLINE_NAMES, with_interval
 from train.altered import ALTERATIONS
 from train.calibrate import PRIOR, class_share, temperature
 from train.data import DataError, Record, add_data_argument, given_path, read_ham10000
@@ -38,7 +39,7 @@ ORIENTATIONS: dict[str, Callable[[Image.Image], Image.Image]] = {
 }
 JPEG = ALTERATIONS["saved as JPEG of quality 75"]
 SHOWN = ("balanced_accuracy", "accuracy", "macro_f1", "macro_auc", "melanoma_auc")
-COLUMNS = (*(name.replace("_", " ") for name in SHOWN), "log loss", "same after JPEG", "balanced accuracy after JPEG")
+COLUMNS = (*(HEADLINE_NAMES[name] for name in SHOWN), "Log loss", "Same after JPEG", "Balanced accuracy after JPEG")
 
 
 def logits_of(classifier: Classifier, records: Sequence[Record], name: str) -> np.ndarray:
@@ -120,9 +121,8 @@ def main() -> int:
         print(f"| model, prior {args.prior:g} | {' | '.join(COLUMNS)} |\n|---|{'---:|' * len(COLUMNS)}")
         for folder in args.models:
             found = compare(folder, validation, share, args.prior)
-            columns = zip(found.mean(0), found.min(0), found.max(0), strict=True)
-            cells = (f"{mean:.3f} ({low:.3f}–{high:.3f})" for mean, low, high in columns)
-            print(f"| {folder} | {' | '.join(cells)} |", flush=True)
+            cells = ({"value": column.mean(), "low": column.min(), "high": column.max()} for column in found.T)
+            print(f"| {folder} | {' | '.join(map(with_interval, cells))} |", flush=True)
     except (DataError, ModelError) as error:
         print(f"train.compare: {error}", file=sys.stderr)
         return 1
