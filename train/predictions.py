@@ -53,18 +53,18 @@ def predict_all(
     classifier: Classifier,
     records: Sequence[Record],
     what: str,
-    alter: Callable[[Image.Image], Image.Image] = lambda image: image,
+    alter: Callable[[Image.Image], Image.Image] | None = None,
 ) -> Iterator[Prediction]:
     """One prediction a record, in order, by the same path as in the app.
 
-    what: named by the progress bar. alter: what is done to each image before.
+    what: named by the progress bar. alter: what is done to each image before, if anything.
 
     Raises:
         DataError: an image cannot be used; names it.
     """
     for record in tqdm(records, what, unit="image", leave=False, disable=None):
         try:
-            yield classifier.predict(alter(open_image(record.path)))
+            yield classifier.predict(alter(open_image(record.path)) if alter else record.path)
         except ImageError as error:
             raise DataError(f"{record.path}: {error}") from None
 
