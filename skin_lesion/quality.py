@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 from PIL import Image
 
-SMALL = 192  # px of the shorter side: the bundled model's input; what is smaller, it sees enlarged
+SMALL = 192  # px of the shorter side; clearly less than the 224 of the files that the bundled model learnt from
 SIDE = 224  # px, the square at which the rest is measured, so that the file's resolution does not matter
 DARK = 100  # grey, 0 to 255, that the brightest tenth is to reach, which is skin: neither lesion nor tube
 BRIGHT = 245  # grey from which a pixel is taken for burnt out

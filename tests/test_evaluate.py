@@ -175,3 +175,9 @@ def test_folds_that_do_not_belong_together_are_refused(folds, evaluated, tmp_pat
     write_json(other / "metrics.json", metrics)
     with pytest.raises(ModelError, match="other was trained with other options than .*fold1: lr"):
         pool.pool([*folds[:2], other])
+    metrics = read_metrics(evaluated)
+    metrics["training"] |= {"options": read_metrics(folds[0])["training"]["options"], "averaged": []}
+    into = shutil.copytree(evaluated, tmp_path / "soup")
+    write_json(into / "metrics.json", metrics)
+    with pytest.raises(ModelError, match="soup was trained otherwise than the folds .several runs"):
+        pool.pool(folds, into)

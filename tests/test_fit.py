@@ -6,9 +6,10 @@ import sys
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from tiny import options
 
-from skin_lesion.model import load
+from skin_lesion.model import WEIGHTS, load
 from train import fit, loop, start
 from train.cache import load_images
 from train.data import DataError, read_ham10000
@@ -83,6 +84,21 @@ def test_steps_without_finite_gradients_end_in_a_clear_error(dataset, tmp_path, 
 def test_mixed_precision_trains_to_finite_weights(dataset, tmp_path, amp):
     out = loop.fit(options(dataset, tmp_path, "--schedule", "2@32", "--amp", amp))
     assert load(f"local-dir:{out}").metrics["training"]["history"][-1]["loss"] > 0
+
+
+def test_frozen_stages_stay_to_the_bit_and_the_others_learn(trained, dataset, tmp_path):
+    more = ["--init", str(trained / WEIGHTS), "--schedule", "1@32", "--freeze", "3"]
+    out = loop.fit(options(dataset, tmp_path / "frozen", *more))
+    before, after = load_file(trained / WEIGHTS), load_file(out / WEIGHTS)
+    still = {name for name in before if torch.equal(before[name], after[name])}
+    front = {name for name in before if name.startswith(("conv_stem.", "bn1.", "blocks.0.", "blocks.1.", "blocks.2."))}
+    assert front <= still and not {name for name in still - front if name.endswith((".weight", "running_mean"))}
+    assert "; stem and first 3 stages left as they were; AdamW" in (out / "README.md").read_text()
+
+
+def test_random_weights_are_not_frozen(dataset, tmp_path):
+    with pytest.raises(FitError, match="--freeze 3 would keep what --init none draws at random; give --init imagenet"):
+        loop.fit(options(dataset, tmp_path, "--freeze", "3"))
 
 
 def test_weights_of_another_run_bring_their_history_but_only_on_the_same_split(trained, dataset, tmp_path):

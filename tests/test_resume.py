@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -209,6 +210,17 @@ def test_a_checkpoint_is_read_as_it_was_written(kept):
         checkpoint.read_checkpoint(state, options, "t")
     with pytest.raises(FitError, match="cannot be read as a checkpoint of train.fit .it lacks scaler"):
         checkpoint.read_checkpoint(state | {"scaler": state["model"]}, options, "s")
+
+
+def test_a_checkpoint_from_before_an_option_was_there_is_of_a_run_without_it(kept):
+    options, state = kept
+    saved = torch.load(options.checkpoint)
+    for name in ("processes", "teacher", "disturb", "freeze"):
+        del saved["options"][name]
+    torch.save(saved, options.checkpoint)
+    assert checkpoint.read_checkpoint(state, options, "s")["history"] == [{"epoch": 1}]
+    with pytest.raises(FitError, match="another run .freeze 0 -> 3"):
+        checkpoint.read_checkpoint(state, replace(options, freeze=3), "s")
 
 
 def other_archive(path):

@@ -10,6 +10,7 @@ import argparse
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
@@ -103,9 +104,6 @@ def front_matter(metrics: dict[str, Any]) -> str:
         )
         for name, value in figures.items()
     ]
-    first = metrics["training"]
-    while "before" in first:
-        first = first["before"]
     data = ModelCardData(
         language="en",
         license="cc-by-nc-4.0",
@@ -113,7 +111,7 @@ def front_matter(metrics: dict[str, Any]) -> str:
         pipeline_tag="image-classification",
         tags=["image-classification", "timm", "dermatology", "dermatoscopy", "ham10000"],
         datasets=[DATASET],
-        base_model=BASE_MODEL if first["options"]["init"] == "imagenet" else None,
+        base_model=BASE_MODEL if _starts(metrics["training"]) == {"imagenet"} else None,
         metrics=sorted({HUB_METRICS[name] for name in figures}) or None,
         model_name="EfficientNet_B0 on HAM10000" if results else None,
         eval_results=results or None,
@@ -151,6 +149,7 @@ whole image squashed to a square; `timm.data.resolve_model_data_config` gives th
 ## Training
 
 timm `efficientnet_b0`; {_training(metrics["training"])}
+
 Every option and the history of each run stand in metrics.json.
 
 {_calibration(metrics)}Split by lesion, stratified by class, 18 known duplicate pairs merged{_fold(split)}:
@@ -223,24 +222,34 @@ def _figures(summary: dict[str, Any]) -> str:
     return f"{headline_table(summary)}\n\n{class_table(summary)}"
 
 
+def _starts(record: dict[str, Any]) -> set[str]:
+    """What a run, or all runs that were averaged, began with at first."""
+    if "averaged" in record:
+        return set().union(*(_starts(one["training"]) for one in record["averaged"]))
+    return _starts(record["before"]) if "before" in record else {record["options"]["init"]}
+
+
 def _training(record: dict[str, Any]) -> str:
     """The run, and the runs that its starting weights came from, in words."""
     options = record["options"]
+    if "averaged" in record:
+        runs = "\n".join(f"- {indent(_training(one['training']), '  ').strip()}" for one in record["averaged"])
+        return f"the mean of the weights (arXiv:2203.05482) of {len(record['averaged'])} runs:\n\n{runs}"
     before = _training(record["before"]) + "\n\nThen, from these weights: " if "before" in record else ""
     start = "" if before else f"starting weights `{options['init']}`; "
     schedule = ", ".join(f"{epochs} epochs at {side} px" for epochs, side in options["schedule"])
     teachers = len(record.get("teachers", []))
     count = "1 model" if teachers == 1 else f"{teachers} models"
     taught = (
-        f"learnt from the answers of {count} of its own kind, whose training stands in "
-        "metrics.json, instead of the labels; "
+        f"learnt from the answers of {count}, whose training stands in metrics.json, instead of the labels; "
         if teachers
         else ""
     )
     mixup = f"mixup {options['mixup']:g}; " if options.get("mixup") else ""
     disturbed = f"blur, sharpening and noise of strength {options['disturb']:g}; " if options.get("disturb") else ""
+    frozen = f"stem and first {options['freeze']} stages left as they were; " if options.get("freeze") else ""
     return (
-        f"{before}{start}{record['images']:,} images, {schedule}; AdamW, batch {options['batch']}, "
+        f"{before}{start}{record['images']:,} images, {schedule}; {frozen}AdamW, batch {options['batch']}, "
         f"peak learning rate {options['lr']:g}, cosine; "
         f"averaged weights (EMA {options['ema']:g}); {mixup}{disturbed}{taught}"
         f"label smoothing {options['smoothing']:g}; logit adjustment {options['adjust']:g} "

@@ -20,14 +20,14 @@ from PIL import Image, ImageOps
 from scipy.special import log_softmax, softmax
 
 from skin_lesion.classes import CODES
-from skin_lesion.model import METRICS, ModelError, load, read_metrics, weights_digest
+from skin_lesion.model import ModelError, load, read_metrics, weights_digest
 from skin_lesion.predict import Classifier
 from skin_lesion.tables import HEADLINE_NAMES, with_interval
 from train.altered import ALTERATIONS
 from train.calibrate import PRIOR, class_share, temperature
 from train.data import DataError, Record, add_data_argument, given_path, read_ham10000
 from train.evaluate import part_of_training_split
-from train.folder import as_trained, calibration_of
+from train.folder import as_trained, calibration_of, read_run
 from train.metrics import HEADLINES, accuracy, balanced_accuracy
 from train.options import number
 from train.predictions import predict_all
@@ -73,10 +73,7 @@ def shared_parts(folders: Sequence[Path], records: list[Record]) -> tuple[list[R
     """
     runs = []
     for folder in folders:  # all, before the first of them takes its time
-        load(f"local-dir:{folder}")
-        metrics = read_metrics(folder)
-        if "training" not in metrics:
-            raise ModelError(f"{folder / METRICS} does not say how the model was trained; give one of train.fit.")
+        metrics = read_run(folder)
         runs.append(metrics)
         if metrics["split"]["fingerprint"] != runs[0]["split"]["fingerprint"]:
             raise ModelError(f"{folder} was trained on another split than {folders[0]}: compare models of one split.")

@@ -11,8 +11,9 @@ import timm
 import torch
 
 from skin_lesion.classes import BY_CODE, CODES
-from skin_lesion.model import CONFIG, DECISION, METRICS, OOD, WEIGHTS
+from skin_lesion.model import CONFIG, DECISION, METRICS, OOD, WEIGHTS, ModelError, load
 from train.files import whole
+from train.options import FitError
 
 # beside metrics.json, written by train.evaluate
 PREDICTIONS = "test_predictions.csv"  # one row a held-out image
@@ -28,6 +29,41 @@ CAPTIONS = {  # file in it -> what it shows, as the model card says it
     "precision_recall.png": "Precision and recall of each class against the rest",
 }
 EXTERNAL = "external_*.csv"  # by train.external: one row an image
+
+
+def check_new(out: Path) -> None:
+    """Make the model folder `out`, before the work that is to fill it.
+
+    Raises:
+        FitError: it holds something that would be lost, or cannot be made.
+    """
+    if (out / WEIGHTS).exists():
+        raise FitError(
+            f"{out} holds a finished model. Give another --out, or delete the folder; "
+            f"to go on with that model: python -m train.calibrate {out}."
+        )
+    others = sorted(p.name for p in out.iterdir()) if out.is_dir() else []
+    if others:
+        raise FitError(
+            f"--out {out} holds other files, which could be overwritten: {', '.join(others[:3])}"
+            f"{' ...' * (len(others) > 3)}. Give a new folder, or an empty one."
+        )
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FitError(f"--out {out} cannot be written ({error.strerror}); give the path of a folder.") from None
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """metrics.json of a model folder that says how its weights were trained.
+
+    Raises:
+        ModelError: it does not say so, or is no whole model folder.
+    """
+    metrics = load(f"local-dir:{folder}").metrics
+    if "training" not in metrics:
+        raise ModelError(f"{folder / METRICS} does not say how the model was trained; give one of train.fit.")
+    return metrics
 
 
 def save_model_folder(model: torch.nn.Module, folder: Path, input_side: int, **records: Any) -> None:

@@ -36,7 +36,7 @@ from train.card import write_card
 from train.checkpoint import plain, read_checkpoint, restore, save_checkpoint
 from train.data import Record, read_ham10000
 from train.device import pick_amp, pick_device, place
-from train.folder import drop_figures, save_model_folder
+from train.folder import check_new, drop_figures, save_model_folder
 from train.metrics import balanced_accuracy
 from train.options import FitError, Options
 from train.processes import Processes, processes
@@ -91,6 +91,8 @@ def _fit(options: Options, group: Processes) -> None:
     torch.manual_seed(options.seed)
     model = group.first(lambda: build_model(options.init, options.drop_path))
     model = place(model, device, options.amp)
+    for module in _frozen(model, options.freeze):
+        module.requires_grad_(False)
     network = group.parallel(model, device)
     optimizer = torch.optim.AdamW(param_groups_weight_decay(model, options.weight_decay), lr=options.lr)
     scaler = torch.amp.GradScaler(device.type, enabled=dtype is torch.float16)
@@ -101,7 +103,7 @@ def _fit(options: Options, group: Processes) -> None:
     augmented = partial(augment, scale=(options.crop, 1.0), batch=options.batch, share=group.share)
     steps = len(labels) // options.batch  # an epoch drops its incomplete last batch
 
-    teachers, taught = load_teachers(options.teacher, split_id, share, device, options.amp)
+    teachers, taught = load_teachers(options.teacher, options.input_side, split_id, share, device, options.amp)
     before = group.first(lambda: earlier_training(options.init, split_id))
     state = {"model": model, "optimizer": optimizer, "scaler": scaler, "average": average}
     history = restore(state, group.first(lambda: read_checkpoint(state, options, split_id)))
@@ -114,6 +116,8 @@ def _fit(options: Options, group: Processes) -> None:
         np.random.seed(seed % 2**32)  # mixup
         generator = torch.Generator().manual_seed(seed)  # order and augmentation: the same in all
         model.train()
+        for module in _frozen(model, options.freeze):
+            module.eval()  # batch norm keeps its statistics
         progress = tqdm(
             batches(len(labels), options.batch, generator),
             f"epoch {epoch + 1}/{options.epochs}",
@@ -141,7 +145,7 @@ def _fit(options: Options, group: Processes) -> None:
                 views.append(x)
             x = disturb(views[0], generator, options.disturb, batch=options.batch, share=group.share)
             with torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
-                y = teachers(views[1]) if teachers else y
+                y = teachers(views[1], generator) if teachers else y
             x = ((x - mean) / std).contiguous(memory_format=torch.channels_last)
             with torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
                 logits = network(x)
@@ -223,7 +227,8 @@ def _finish(model: torch.nn.Module, options: Options, **records: Any) -> None:
 
 def _check(options: Options, group: Processes) -> None:
     """Refuse, before any work, what cannot be done."""
-    _check_out(options)
+    if not options.checkpoint.exists() and (not options.resume or (options.out / WEIGHTS).exists()):
+        check_new(options.out)  # what is resumed is there
     pick_device(options.device, group)
     n = group.size
     if options.batch % n or options.batch < 2 * n:  # batch norm needs two images
@@ -232,29 +237,19 @@ def _check(options: Options, group: Processes) -> None:
             f"--batch {options.batch} cannot be dealt out evenly to {n} processes, two images or more to each. "
             f"Give a multiple of {n}, for example {lower} or {lower + n}."
         )
+    if options.freeze and options.init == "none":
+        raise FitError(
+            f"--freeze {options.freeze} would keep what --init none draws at random; "
+            "give --init imagenet or PATH, or leave --freeze out."
+        )
     if options.mixup and options.batch // n % 2:
         raise FitError(f"--mixup mixes pairs: --batch {options.batch} leaves one over. Give a multiple of {2 * n}.")
 
 
-def _check_out(options: Options) -> None:
-    """Before any work: --out can be written, and holds no finished model that would be lost."""
-    out = options.out
-    if (out / WEIGHTS).exists() and not options.checkpoint.exists():
-        raise FitError(
-            f"{out} holds a finished model. Give another --out, or delete the folder; "
-            f"to go on with that model: python -m train.calibrate {out}."
-        )
-    if not options.resume:  # what is resumed is there
-        others = sorted(p.name for p in out.iterdir()) if out.is_dir() and not options.checkpoint.exists() else []
-        if others:
-            raise FitError(
-                f"--out {out} holds other files, which could be overwritten: {', '.join(others[:3])}"
-                f"{' ...' * (len(others) > 3)}. Give a new folder, or an empty one."
-            )
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise FitError(f"--out {out} cannot be written ({error.strerror}); give the path of a folder.") from None
+def _frozen(model: torch.nn.Module, stages: int) -> list[torch.nn.Module]:
+    """The stem and the first so many stages, which stay as they are; [] for none."""
+    names = ["conv_stem", "bn1", *(f"blocks.{i}" for i in range(stages))] if stages else []
+    return [model.get_submodule(name) for name in names]
 
 
 def _schedule(epoch: float, warmup: float, epochs: int) -> float:

@@ -38,7 +38,7 @@ def pool(folders: Sequence[Path], into: Path | None = None) -> dict[str, Any]:
     folds, runs, found = [], [], []
     for folder in folders:
         metrics = read_metrics(folder)
-        if "fold" not in metrics.get("split", {}) or "test" not in metrics:
+        if "fold" not in metrics.get("split", {}) or "test" not in metrics or "averaged" in metrics["training"]:
             raise ModelError(
                 f"{folder} is not an evaluated fold: train it with train.fit --fold I/K, then run train.evaluate."
             )
@@ -68,7 +68,7 @@ def _check_recipe(into: Path, fold: Path) -> None:
         raise ModelError(f"--into {into} is no model folder of train.fit, or is a fold itself.")
     options = [read_metrics(folder)["training"]["options"] for folder in (fold, into)]
     other = sorted(k for k in options[0] if k != "fold" and options[0][k] != options[1].get(k))
-    if other or "before" in made["training"]:
+    if other or {"before", "averaged"} & made["training"].keys():
         raise ModelError(
             f"--into {into} was trained otherwise than the folds ({', '.join(other) or 'several runs'}): "
             "the figures would not be of its recipe."

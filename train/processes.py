@@ -92,7 +92,8 @@ class Processes:
     @torch.no_grad()
     def average_statistics(self, model: torch.nn.Module) -> None:
         """Average batch norm's running statistics, where each process has those of its own share."""
-        buffers = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
+        learning = [module for module in model.modules() if module.training]  # frozen ones keep theirs to the bit
+        buffers = [b for module in learning for b in module.buffers(recurse=False) if b.is_floating_point()]
         if self.size == 1 or buffers[0].is_cuda:
             return
         flat = torch.cat([buffer.flatten() for buffer in buffers])  # one message
