@@ -178,8 +178,8 @@ def parse_options(argv: list[str] | None = None, description: str | None = None)
         type=number(0, 7, int),
         default=0,
         metavar="STAGES",
-        help="leave the stem and so many of the seven stages as --init gives them; with 3 a step on a CPU takes about "
-        "two thirds of the time (default: %(default)s)",
+        help="leave the stem and so many of the seven stages as --init gives them; with 3 an epoch on a CPU "
+        "takes about three fifths of the time (default: %(default)s)",
     )
     add("--ema", type=number(0, 0.99999), default=0.998, help="decay per step, 0 for none (default: %(default)s)")
     add("--clip", type=number(1e-3, 1e6), default=1.0, help="largest gradient norm (default: %(default)s)")
