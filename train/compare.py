@@ -20,7 +20,7 @@ from PIL import Image, ImageOps
 from scipy.special import log_softmax, softmax
 
 from skin_lesion.classes import CODES
-from skin_lesion.model import ModelError, load, read_metrics, weights_digest
+from skin_lesion.model import ModelError, load, weights_digest
 from skin_lesion.predict import Classifier
 from skin_lesion.tables import HEADLINE_NAMES, with_interval
 from train.altered import ALTERATIONS
@@ -90,8 +90,9 @@ def compare(folder: Path, validation: Sequence[Record], share: np.ndarray, prior
     Raises:
         DataError: an image cannot be used.
     """
-    metrics = read_metrics(folder)
-    logits = logits_of(load(f"local-dir:{folder}"), validation, str(folder))
+    classifier = load(f"local-dir:{folder}")
+    metrics = classifier.metrics
+    logits = logits_of(classifier, validation, str(folder))
     if done := calibration_of(metrics, weights_digest(folder)):
         logits = as_trained(logits, done)
     # trained with logit adjustment: z + adjust log(share) is the logarithm of a probability

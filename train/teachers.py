@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from timm.data import resolve_model_data_config
 from torch import nn
 
-from skin_lesion.model import ModelError, load, read_metrics, weights_digest
+from skin_lesion.model import ModelError, load, weights_digest
 from train.device import place
 from train.folder import calibration_of
 from train.options import FitError
@@ -87,9 +87,10 @@ def load_teachers(
     members, scales, records = [], [], []
     for folder in folders:
         try:
-            metrics, model = read_metrics(folder), load(f"local-dir:{folder}").model
+            loaded = load(f"local-dir:{folder}")
         except ModelError as error:
             raise FitError(f"--teacher: {error}") from None
+        metrics, model = loaded.metrics, loaded.model
         if "training" not in metrics:
             raise FitError(f"--teacher {folder} has no metrics.json of train.fit; give a folder that it wrote.")
         if metrics["split"]["fingerprint"] != split_id:
