@@ -52,7 +52,7 @@ def _reliability(labels: np.ndarray, probabilities: np.ndarray) -> Figure:
     above.set_title(
         f"Expected calibration error {error:.3f} ({BINS} bins; bars: ± 1.96 s.e. of the images)", fontsize=10
     )
-    above.legend(loc="upper left")
+    above.legend(loc="lower right")
     below.hist(confidence, bins=np.linspace(0, 1, BINS + 1), color="C0", edgecolor="white")
     below.set(xlabel="probability of the most probable class", ylabel="images")
     return figure
