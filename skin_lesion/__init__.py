@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from skin_lesion.predict import Classifier
 
 
-def load(source: str | None = None) -> Classifier:
+def load(source: str | None = None, *, flips: bool = False) -> Classifier:
     """Load a model folder; see skin_lesion.model.load."""
     from skin_lesion import model  # torch and timm take seconds to import; the class list does not
 
-    return model.load(source)
+    return model.load(source, flips=flips)

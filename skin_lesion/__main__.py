@@ -41,6 +41,12 @@ def main(argv: list[str] | None = None) -> int:
     )
     predict = commands.add_parser("predict", parents=[model], help="classify images or folders of images")
     predict.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="an image, or a folder of images")
+    predict.add_argument(
+        "--flips",
+        action="store_true",
+        help="answer with the mean over four orientations of each image, in four times the time; the app and the "
+        "report have the image as it is, which their maps explain",
+    )
     predict.add_argument("--format", choices=["table", "json", "csv"], default="table", help="default: %(default)s")
     report = commands.add_parser("report", parents=[model], help="write one answer as a page to keep or print")
     report.add_argument("image", type=Path, metavar="IMAGE")
@@ -53,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
     from skin_lesion.model import ModelError, load  # slow to import; --help need not wait
 
     try:
-        classifier = load(args.model)
+        classifier = load(args.model, flips=args.command == "predict" and args.flips)
     except ModelError as error:
         print(f"skin_lesion: {error}", file=sys.stderr)
         return 1

@@ -5,6 +5,7 @@ A model folder is timm's own format: config.json and model.safetensors, here wit
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +24,24 @@ BUNDLED = Path(__file__).with_name("weights")
 ARCHITECTURE = "efficientnet_b0"
 
 
-def load(source: str | None = None) -> Classifier:
+def load(source: str | None = None, *, flips: bool = False) -> Classifier:
     """Load a classifier together with its own preprocessing.
 
     Args:
         source: None for the weights in the package, "local-dir:PATH", or
             "hf-hub:USER/REPO@REVISION" (a branch, tag or commit; without it the default branch).
+        flips: test-time augmentation: the probabilities are the mean over the image as it is, mirrored, upside
+            down and both, in about four times the time. So all four get the same, but for rounding. Maps,
+            distance and hints are of the image as it is; temperature and thresholds were set on single ones.
 
     Raises:
         ModelError: the source is unknown or unreachable, a file is missing or damaged, the
             classes differ from CODES, or a weight is not finite.
     """
+    return replace(_load_source(source), flips=flips)
+
+
+def _load_source(source: str | None) -> Classifier:
     if source is None:
         return _load_folder(BUNDLED, "bundled")
     kind, _, place = source.partition(":")

@@ -1,4 +1,4 @@
-"""An image in, probabilities and features out, in one pass through the trunk."""
+"""An image in, probabilities and features out, in one pass through the trunk, or with flips in one of four images."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,10 +20,10 @@ MIDDLE = 3  # of timm's five feature maps of EfficientNet_B0: the last one at a 
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What one pass through the model says about one image."""
+    """What the model says about one image."""
 
     probabilities: dict[str, float]  # by class code, in the order of CODES; they sum to 1
-    logits: torch.Tensor = field(repr=False)  # (7,) float32
+    logits: torch.Tensor = field(repr=False)  # (7,) float32; with flips the logarithms of the probabilities
     features: torch.Tensor = field(repr=False)  # (1, 1280, h, w) float32, the trunk's last map
     middle: torch.Tensor = field(repr=False)  # (1, 112, 2h, 2w) float32, the trunk's map at a sixteenth of the input
     source: str  # of the model, as given to skin_lesion.load
@@ -95,6 +95,7 @@ class Classifier:
     metrics: dict[str, Any] = field(repr=False)  # metrics.json of the model folder; {} if it has none
     decision: Decision | None = field(default=None, repr=False)  # None: the folder was never calibrated
     folder: Path | None = None  # the model folder, if it came from one
+    flips: bool = False  # average over the image as it is, mirrored, upside down and both
 
     def predict(self, image: ImageSource) -> Prediction:
         """Classify a path, the bytes of a file, an array or a PIL image.
@@ -104,10 +105,16 @@ class Classifier:
         """
         opened = open_image(image)
         x = self.transform(opened).unsqueeze(0)  # (1, 3, H, W)
+        if self.flips:
+            x = torch.cat([x, x.flip(3), x.flip(2), x.flip(2, 3)])  # no quarter turn: squashing stretched one axis
         with torch.no_grad():  # not inference_mode: Grad-CAM differentiates from the features on
             # the same pass as forward_features, which also gives what its fourth stage made
             features, (middle,) = self.model.forward_intermediates(x, indices=[MIDDLE])
-            logits = self.model.forward_head(features)[0]  # (7,)
+            logits = self.model.forward_head(features)
+        if self.flips:
+            logits = logits.softmax(1).mean(0, keepdim=True).log()
+            features, middle = features[:1].clone(), middle[:1].clone()  # of the image as it is, without the rest
+        logits = logits[0]  # (7,)
         probabilities = dict(zip(CODES, logits.softmax(0).tolist(), strict=True))
         cut_off = self.decision is not None and self.decision.cut_off(middle)
         about = self.source, self.revision, hints(opened, cut_off), self.decision

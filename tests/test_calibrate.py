@@ -11,7 +11,7 @@ from skin_lesion.classes import CODES
 from skin_lesion.model import ModelError, load, read_metrics
 from train import calibrate
 from train.data import read_ham10000
-from train.folder import as_trained, write_json
+from train.folder import FLIPPED, as_trained, write_json
 from train.split import RATIOS
 from train.start import build_model
 
@@ -139,7 +139,7 @@ def test_cut_off_before_the_weights_changed_it_starts_from_them_again(folder, da
 def test_no_figure_of_other_weights_is_left(folder, dataset, monkeypatch):
     monkeypatch.setattr(calibrate, "temperature", lambda labels, logits: 2.0)
     (folder / "figures").mkdir()
-    for name in ("figures/roc.png", "external_x.csv", "foreign_distances.csv", "test_predictions.csv"):
+    for name in ("figures/roc.png", "external_x.csv", "foreign_distances.csv", "test_predictions.csv", FLIPPED):
         (folder / name).touch()
     calibrate.calibrate(folder, dataset)
     assert sorted(p.name for p in folder.iterdir()) == [

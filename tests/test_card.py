@@ -1,4 +1,4 @@
-"""Every figure in a document comes from metrics.json, and metrics.json from test_predictions.csv."""
+"""Every figure in a document comes from metrics.json, and metrics.json from the CSV files beside it."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from skin_lesion.model import BUNDLED, load, read_metrics, weights_digest
 from train.card import README, model_card, with_results
 from train.data import read_ham10000
 from train.evaluate import held_out_section, part_of_training_split
-from train.folder import PREDICTIONS
+from train.folder import FLIPPED, PREDICTIONS
 from train.predictions import image_size, read_predictions
 
 
@@ -45,17 +45,17 @@ def test_a_readme_without_markers_is_refused(metrics):
         with_results("# nothing", metrics)
 
 
-def test_bundled_weights_pass_the_floor_of_the_first_release(metrics):
-    assert metrics["test"]["headlines"]["balanced_accuracy"]["value"] >= 0.72
+def test_bundled_weights_stay_near_what_was_published(metrics):
+    assert metrics["test"]["headlines"]["balanced_accuracy"]["value"] >= 0.76
 
 
 def test_bundled_weights_give_the_published_predictions_on_the_real_images(metrics, ham10000: Path):
-    """Fifty held-out images through the runtime, against test_predictions.csv."""
-    classifier = load()
+    """Fifty held-out images through the runtime, against test_predictions.csv, and ten by four orientations each."""
     test = part_of_training_split(read_ham10000(ham10000), metrics, BUNDLED, "test")
     if image_size(test) != metrics["test"]["image_size"]:
         pytest.skip(f"the figures are of {metrics['test']['image_size']} files, these are {image_size(test)}")
-    published = read_predictions(BUNDLED / PREDICTIONS).probabilities
-    for i in range(0, len(test), len(test) // 50):
-        found = list(classifier.predict(test[i].path).probabilities.values())
-        assert np.allclose(found, published[i], atol=1e-3)
+    for name, classifier, count in ((PREDICTIONS, load(), 50), (FLIPPED, load(flips=True), 10)):
+        published = read_predictions(BUNDLED / name).probabilities
+        for i in range(0, len(test), len(test) // count):
+            found = list(classifier.predict(test[i].path).probabilities.values())
+            assert np.allclose(found, published[i], atol=1e-3)

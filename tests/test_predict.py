@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 import tiny
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
+from timm.data import resolve_model_data_config
 
 from skin_lesion.__main__ import main
 from skin_lesion.classes import CODES
 from skin_lesion.images import ImageError
+from skin_lesion.model import load
 from skin_lesion.rows import FURTHER
 from skin_lesion.texts import DISCLAIMER
 
@@ -52,6 +54,26 @@ def test_the_whole_image_is_squashed_not_cropped(classifier):
     difference = classifier.transform(wide) - classifier.transform(marked)
     assert difference.shape == (3, tiny.UNTRAINED, tiny.UNTRAINED)
     assert difference[:, -3:, -3:].abs().max() > 1 and difference[:, :43, :43].abs().max() == 0
+
+
+def test_flips_average_four_orientations(tmp_path, capsys):
+    """So all four get the same probabilities; what else is said is of the image as it is."""
+    one, averaged = load(), load(flips=True)
+    size = resolve_model_data_config(one.model)["input_size"][1:]  # squashing would round differently in each
+    image = Image.open(EXAMPLES / "ambiguous_synthetic.jpg").resize(size)
+    four = [image, ImageOps.mirror(image), ImageOps.flip(image), image.rotate(180)]
+    singly = [one.predict(i) for i in four]
+    mean = np.mean([list(p.probabilities.values()) for p in singly], axis=0)
+    for turned, alone in zip(four, singly, strict=True):
+        found = averaged.predict(turned)
+        assert not np.allclose(list(alone.probabilities.values()), mean, atol=1e-3)
+        assert np.allclose(list(found.probabilities.values()), mean, atol=1e-4)
+        assert np.allclose(found.logits.softmax(0), mean, atol=1e-4)
+        assert torch.allclose(found.features, alone.features, atol=1e-3)
+        assert found.distance == pytest.approx(alone.distance, rel=1e-3)
+    image.save(tmp_path / "a.png")
+    _, out, _ = run(capsys, tmp_path / "a.png", "--format", "json", "--flips")
+    assert json.loads(out)["probabilities"] == averaged.predict(image).to_dict()["probabilities"]
 
 
 def test_a_prediction_cannot_be_changed(classifier, image):

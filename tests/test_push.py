@@ -28,6 +28,7 @@ ADDED = {
     "ood.safetensors",
     "foreign_distances.csv",
     "altered_answers.csv",
+    "test_predictions_flips.csv",
     "quality_hints.csv",
 } | FIGURES
 

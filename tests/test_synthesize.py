@@ -123,7 +123,7 @@ def test_the_folder_holds_what_was_chosen_credited_and_with_the_numbers_that_mak
         if row["shows"] == "blurred":
             made = made.filter(ImageFilter.GaussianBlur(synthesize.BLUR))
         assert (tmp_path / row["file"]).read_bytes() == synthesize.encode(made)
-        how = "a draw of nv, blurred by 6 pixels" if row["shows"] == "blurred" else "of "
+        how = f"a draw of nv, blurred by {synthesize.BLUR} pixels" if row["shows"] == "blurred" else "of "
         assert row["note"].startswith(f"synthetic, no patient; not a photograph; {how}")
 
 

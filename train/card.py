@@ -63,6 +63,12 @@ def results_block(metrics: dict[str, Any]) -> str:
         "",
         f"{basis(test)} Split `{metrics['split']['fingerprint']}`, weights `{metrics['weights']}`.",
     ]
+    if "flips" in test:
+        found = test["flips"]["headlines"]
+        named = ", ".join(
+            f"{HEADLINE_NAMES[n].lower()} {with_interval(found[n])}" for n in ("balanced_accuracy", "accuracy")
+        )
+        lines += ["", f"Averaged over four orientations of each image, [an option](#use-it): {named}."]
     cut = test.get("quality", {}).get("cut_off")
     if cut and cut["sensitivity"]:
         noticed = f"a hint notices {with_interval(cut['sensitivity'])} of them, which is slightly optimistic"
@@ -205,6 +211,16 @@ def _held_out(test: dict[str, Any]) -> Iterator[str]:
         yield foreign_table(test)
     if "quality" in test:
         yield f"## Hints on quality\n\n{quality_table(test)}"
+    if "flips" in test:
+        yield (
+            "## Four orientations averaged\n\nAn option, `skin_lesion.load(flips=True)`: the mean over the image as it "
+            "is, mirrored, upside down and both, in four times the time. Maps and all other figures here are of one "
+            "orientation. Temperature and thresholds were set on single ones, so the sets need not reach their level."
+        )
+        yield _figures(test["flips"])
+        if "decision" in test["flips"]:
+            yield set_table(test["flips"]["decision"])
+            yield operating_table(test["flips"]["decision"])
     if "altered" in test:
         yield "## Altered copies\n\nA lesion stays the same in them, and so should the answer."
         yield altered_table(test)

@@ -3,6 +3,7 @@
     python -m train.evaluate skin_lesion/weights --data HAM10000
 
 Writes into the folder: metrics.json (section "test"), test_predictions.csv (one row an image),
+test_predictions_flips.csv (the same with the mean over four orientations, skin_lesion.load's `flips`),
 altered_answers.csv, quality_hints.csv and foreign_distances.csv, from which every figure can be computed again,
 figures/ and README.md, the model card. Takes a few minutes on a CPU. Refuses a folder that was
 trained on another split: its figures would not be held out.
@@ -11,6 +12,7 @@ trained on another split: its figures would not be held out.
 import argparse
 import csv
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,17 @@ from train.decisions import achieved, foreign_caught
 from train.degraded import hints_found, write_hints
 from train.figures import write_figures
 from train.files import read_rows, whole
-from train.folder import ALTERED, FIGURES, FOREIGN, PREDICTIONS, QUALITY, as_trained, calibration_of, write_json
+from train.folder import (
+    ALTERED,
+    FIGURES,
+    FLIPPED,
+    FOREIGN,
+    PREDICTIONS,
+    QUALITY,
+    as_trained,
+    calibration_of,
+    write_json,
+)
 from train.foreign import foreign_images
 from train.metrics import ece, summarise
 from train.predictions import Predictions, image_size, read_predictions, write_predictions
@@ -95,6 +107,11 @@ def held_out_section(folder: Path, decision: Decision | None, metrics: dict[str,
     """The section "test" of metrics.json, from the folder's CSV files alone."""
     found = read_predictions(folder / PREDICTIONS)
     section = figures_of(found, decision, calibration_of(metrics, weights_digest(folder)))
+    flipped = read_predictions(folder / FLIPPED)
+    section["flips"] = summarise(flipped.labels, flipped.probabilities, flipped.lesions)
+    if decision:
+        of = flipped.labels, flipped.probabilities, flipped.lesions, flipped.distances
+        section["flips"]["decision"] = achieved(decision, *of)
     section["altered"] = answers_stay(folder / ALTERED, found.labels, found.probabilities, found.lesions)
     section["quality"] = hints_found(
         folder / QUALITY, found.lesions, decision is not None and decision.probe is not None
@@ -113,7 +130,9 @@ def evaluate(folder: Path, data: Path, foreign: Path | None = None) -> dict[str,
     records = read_ham10000(data)
     metrics = read_metrics(folder)
     test = part_of_training_split(records, metrics, folder, "test")
-    write_predictions(folder / PREDICTIONS, classifier, test, merge_lesions(records), "test part")
+    lesions = merge_lesions(records)
+    write_predictions(folder / PREDICTIONS, classifier, test, lesions, "test part")
+    write_predictions(folder / FLIPPED, replace(classifier, flips=True), test, lesions, "four orientations")
     if classifier.decision:
         write_foreign(folder / FOREIGN, classifier, foreign)
     write_altered(folder / ALTERED, classifier, test)

@@ -17,6 +17,7 @@ from train.options import FitError
 
 # beside metrics.json, written by train.evaluate
 PREDICTIONS = "test_predictions.csv"  # one row a held-out image
+FLIPPED = "test_predictions_flips.csv"  # the same, with the mean over four orientations of each
 FOREIGN = "foreign_distances.csv"  # one row a picture that is no dermatoscopic image
 ALTERED = "altered_answers.csv"  # one row a held-out image: the answers to altered copies
 QUALITY = "quality_hints.csv"  # one row a held-out image: the hints on it and on degraded copies
@@ -126,7 +127,7 @@ def as_trained(logits: np.ndarray, calibration: dict[str, Any]) -> np.ndarray:
 
 def drop_figures(folder: Path) -> None:
     """Remove thresholds and figures: they must never stand beside weights they are not of."""
-    for name in (DECISION, OOD, PREDICTIONS, FOREIGN, ALTERED, QUALITY, EXPLANATIONS):
+    for name in (DECISION, OOD, PREDICTIONS, FLIPPED, FOREIGN, ALTERED, QUALITY, EXPLANATIONS):
         (folder / name).unlink(missing_ok=True)
     for path in folder.glob(EXTERNAL):
         path.unlink()

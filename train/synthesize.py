@@ -52,7 +52,7 @@ RECIPES = (*CODES, "landscape")
 LOOKALIKES = ("nv", "bkl")  # of mel
 LANDSCAPES = 3
 SURE, UNSURE = 0.8, 0.6  # of a probability
-BLUR = 6  # px, sd
+BLUR = 4  # px, sd
 
 
 @dataclass(frozen=True, eq=False)
