@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+import skin_lesion
 from skin_lesion import explain
 from skin_lesion.explain import METHODS
+from skin_lesion.model import load
 
 ROOT = Path(__file__).parents[1]
 
@@ -54,11 +56,13 @@ def test_what_cannot_be_timed_is_named(dataset, monkeypatch, capsys):
     assert "--batch 64 is more than the 8 images; lower it, or raise --images." in capsys.readouterr().err
 
 
-def test_maps_are_timed_beside_the_prediction(tmp_path, monkeypatch):
+def test_maps_are_timed_beside_the_prediction(model_folder, tmp_path, monkeypatch):
     out = tmp_path / "explain_cost.md"
-    monkeypatch.setattr(explain, "STEPS", 4)  # how long it takes is not tested
+    small = load(f"local-dir:{model_folder}")
+    monkeypatch.setattr(skin_lesion, "load", lambda: small)  # how long it takes is not tested
+    monkeypatch.setattr(explain, "STEPS", 4)
     monkeypatch.setattr(explain, "WINDOWS", 2)
     assert run_here(monkeypatch, "explain_cost", "--repeats", "1", "--out", str(out)) == 0
     rows = dict(re.findall(r"^\| (\w.*?) \| ([\d.]+) \|", out.read_text(), re.M))
     assert {f"{m.name}, one class" for m in METHODS.values()} < set(rows) and "prediction" in rows
-    assert all(float(value) > 0 for value in rows.values())
+    assert all(float(value) > 0 for value in rows.values()) and small.revision in out.read_text()

@@ -111,10 +111,13 @@ def test_the_examples_get_no_hint_but_the_one_they_show(bundled, path):
 
 
 def test_examples_cropped_to_a_part_of_the_lesion_are_cut_off(bundled):
-    found = 0
-    lesions = [path for path in EXAMPLES if path.stem != "no_lesion_synthetic"]
-    for path in lesions:
+    """Those that still look dermatoscopic: the others have no lesion to speak of."""
+    found = []
+    for path in EXAMPLES:
         with Image.open(path) as image:
             part = image.crop((image.width // 3, image.height // 4, image.width * 3 // 4, image.height * 2 // 3))
-        found += "cut_off" in bundled.predict(part).quality
-    assert found >= len(lesions) - 2
+        prediction = bundled.predict(part)
+        assert prediction.dermatoscopic or "cut_off" not in prediction.quality
+        if prediction.dermatoscopic:
+            found.append("cut_off" in prediction.quality)
+    assert len(found) >= 6 and np.mean(found) > 0.7
