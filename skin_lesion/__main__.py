@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     predict.add_argument(
         "--flips",
         action="store_true",
-        help="answer with the mean over four orientations of each image, in four times the time; the app and the "
+        help="answer with the mean over four orientations of each image, for four passes; the app and the "
         "report have the image as it is, which their maps explain",
     )
     predict.add_argument("--format", choices=["table", "json", "csv"], default="table", help="default: %(default)s")

@@ -112,19 +112,22 @@ def explain(
     image: ImageSource | None = None,
     on_step: OnStep = lambda: None,
 ) -> dict[str, Explanation]:
-    """Maps of the given classes for the image that `prediction` is of.
+    """Maps of the given classes for the image that `prediction` is of, as it is, with flips too.
 
     image: the same once more, for the methods that ask the whole model (layer "input").
     on_step: is called before each of the steps(method) questions of these methods, for each class.
 
     Raises:
-        ValueError: there is no code, one is not of the seven, or the method is unknown; lists the valid ones.
-        ImageError: `image` is needed and cannot be used.
+        ValueError: there is no code, one is not of the seven, or the method is unknown; lists the valid ones. Or
+            `image` is needed and not given.
+        ImageError: `image` cannot be used.
     """
     targets = [CODES.index(check_code(code)) for code in codes]
     if not targets:
         raise ValueError(f"No class to explain. Give one or more of: {', '.join(CODES)}.")
     if METHODS[check_method(method)].layer == "input":
+        if image is None:
+            raise ValueError(f"{method!r} asks the model about altered copies of the image: give it as image=.")
         x = classifier.transform(open_image(image)).unsqueeze(0)  # (1, 3, H, W)
         asked = _counted(classifier.model, on_step)
         maps = [_OF_PIXELS[method](asked, x, target) for target in targets]

@@ -31,7 +31,7 @@ def load(source: str | None = None, *, flips: bool = False) -> Classifier:
         source: None for the weights in the package, "local-dir:PATH", or
             "hf-hub:USER/REPO@REVISION" (a branch, tag or commit; without it the default branch).
         flips: test-time augmentation: the probabilities are the mean over the image as it is, mirrored, upside
-            down and both, in about four times the time. So all four get the same, but for rounding. Maps,
+            down and both, for four passes instead of one. So all four get the same, but for rounding. Maps,
             distance and hints are of the image as it is; temperature and thresholds were set on single ones.
 
     Raises:

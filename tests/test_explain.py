@@ -139,8 +139,11 @@ def test_unknown_method_lists_the_valid_ones(classifier, image):
     for call in (explain.steps, explain.check_method):
         with pytest.raises(ValueError, match="'gradcam\\+\\+'.*gradcam, finer, integrated_gradients, occlusion"):
             call("gradcam++")
+    prediction = classifier.predict(image)
     with pytest.raises(ValueError, match="'lime'.*gradcam, finer"):
-        explain.explain(classifier, classifier.predict(image), ["mel"], "lime", image)
+        explain.explain(classifier, prediction, ["mel"], "lime", image)
+    with pytest.raises(ValueError, match="'occlusion' asks the model .* give it as image="):
+        explain.explain(classifier, prediction, ["mel"], "occlusion")
 
 
 def test_the_fine_map_worked_out_step_by_step(classifier, image):

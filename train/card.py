@@ -214,7 +214,7 @@ def _held_out(test: dict[str, Any]) -> Iterator[str]:
     if "flips" in test:
         yield (
             "## Four orientations averaged\n\nAn option, `skin_lesion.load(flips=True)`: the mean over the image as it "
-            "is, mirrored, upside down and both, in four times the time. Maps and all other figures here are of one "
+            "is, mirrored, upside down and both, for four passes. Maps and all other figures here are of one "
             "orientation. Temperature and thresholds were set on single ones, so the sets need not reach their level."
         )
         yield _figures(test["flips"])
