@@ -120,4 +120,4 @@ def test_examples_cropped_to_a_part_of_the_lesion_are_cut_off(bundled):
         assert prediction.dermatoscopic or "cut_off" not in prediction.quality
         if prediction.dermatoscopic:
             found.append("cut_off" in prediction.quality)
-    assert len(found) >= 6 and np.mean(found) > 0.7
+    assert len(found) >= 6 and np.mean(found) > 0.5
