@@ -32,11 +32,12 @@ def test_figures_follow_from_the_predictions(evaluated, dataset):
     assert metrics["test"]["subgroups"]["age"]["50 to 69"]["images"] == len(test)
     assert metrics["test"]["histo"]["images"] == len(test)
     flipped = read_predictions(evaluated / "test_predictions_flips.csv")
-    expected = [load(f"local-dir:{evaluated}", flips=True).predict(r.path).probabilities for r in test[:3]]
+    classifier = load(f"local-dir:{evaluated}", flips=True)
+    expected = [classifier.predict(r.path).probabilities for r in test[:3]]
     assert flipped.probabilities[:3] == pytest.approx(np.array([list(p.values()) for p in expected]), abs=1e-4)
     hits = flipped.probabilities.argmax(1) == flipped.labels
     assert metrics["test"]["flips"]["headlines"]["accuracy"]["value"] == pytest.approx(hits.mean(), abs=1e-4)
-    decision = load(f"local-dir:{evaluated}").decision
+    decision = classifier.decision
     again = json.loads(json.dumps(evaluate.held_out_section(evaluated, decision, metrics)))
     assert metrics["test"] == again | {"image_size": "64×48", "foreign_source": "built in"}
     assert (evaluated / "README.md").read_text() == model_card(metrics)

@@ -11,7 +11,8 @@
    beyond which an image looks unlike the training images, with ood.safetensors to measure it by.
    Where the data come with the lesions' masks, also what tells a lesion that the image's edge cuts off.
 
-Figures of the uncalibrated weights are dropped: run train.evaluate next. Two to four minutes on a CPU.
+Figures of the uncalibrated weights are dropped: run train.evaluate next. Two to four minutes on a CPU; eleven on one
+slow core.
 """
 
 import argparse

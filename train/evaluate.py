@@ -5,7 +5,7 @@
 Writes into the folder: metrics.json (section "test"), test_predictions.csv (one row an image),
 test_predictions_flips.csv (the same with the mean over four orientations, skin_lesion.load's `flips`),
 altered_answers.csv, quality_hints.csv and foreign_distances.csv, from which every figure can be computed again,
-figures/ and README.md, the model card. Takes a few minutes on a CPU. Refuses a folder that was
+figures/ and README.md, the model card. Takes minutes, on one slow core half an hour. Refuses a folder that was
 trained on another split: its figures would not be held out.
 """
 
@@ -107,11 +107,7 @@ def held_out_section(folder: Path, decision: Decision | None, metrics: dict[str,
     """The section "test" of metrics.json, from the folder's CSV files alone."""
     found = read_predictions(folder / PREDICTIONS)
     section = figures_of(found, decision, calibration_of(metrics, weights_digest(folder)))
-    flipped = read_predictions(folder / FLIPPED)
-    section["flips"] = summarise(flipped.labels, flipped.probabilities, flipped.lesions)
-    if decision:
-        of = flipped.labels, flipped.probabilities, flipped.lesions, flipped.distances
-        section["flips"]["decision"] = achieved(decision, *of)
+    section["flips"] = figures_of(replace(read_predictions(folder / FLIPPED), groups={}), decision)
     section["altered"] = answers_stay(folder / ALTERED, found.labels, found.probabilities, found.lesions)
     section["quality"] = hints_found(
         folder / QUALITY, found.lesions, decision is not None and decision.probe is not None

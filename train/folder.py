@@ -22,6 +22,7 @@ FOREIGN = "foreign_distances.csv"  # one row a picture that is no dermatoscopic 
 ALTERED = "altered_answers.csv"  # one row a held-out image: the answers to altered copies
 QUALITY = "quality_hints.csv"  # one row a held-out image: the hints on it and on degraded copies
 EXPLANATIONS = "explanation_scores.csv"  # by train.explain_eval: one row a held-out image and map
+MEASURED = (PREDICTIONS, FLIPPED, FOREIGN, ALTERED, QUALITY, EXPLANATIONS)
 FIGURES = "figures"
 CAPTIONS = {  # file in it -> what it shows, as the model card says it
     "reliability.png": "How often answers of a given confidence were right, and how many there were",
@@ -127,7 +128,7 @@ def as_trained(logits: np.ndarray, calibration: dict[str, Any]) -> np.ndarray:
 
 def drop_figures(folder: Path) -> None:
     """Remove thresholds and figures: they must never stand beside weights they are not of."""
-    for name in (DECISION, OOD, PREDICTIONS, FLIPPED, FOREIGN, ALTERED, QUALITY, EXPLANATIONS):
+    for name in (DECISION, OOD, *MEASURED):
         (folder / name).unlink(missing_ok=True)
     for path in folder.glob(EXTERNAL):
         path.unlink()

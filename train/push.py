@@ -36,11 +36,10 @@ from skin_lesion.model import METRICS, ModelError, load, read_metrics
 from train.card import model_card
 from train.data import DataError, Record, add_data_argument, given_path, read_ham10000
 from train.evaluate import part_of_training_split
-from train.folder import ALTERED, EXPLANATIONS, FIGURES, FLIPPED, FOREIGN, PREDICTIONS, QUALITY
+from train.folder import FIGURES, MEASURED
 from train.split import merge_lesions
 
 CARD = "README.md"
-MEASURED = (PREDICTIONS, FLIPPED, FOREIGN, ALTERED, QUALITY, EXPLANATIONS)
 FILES = (*hub.FILES, *MEASURED, f"{examples.FOLDER}/{examples.CREDITS}")
 EXTERNAL = re.compile(r"external_[\w.-]+\.csv")  # the answers of train.external
 PICTURES = (FIGURES, examples.FOLDER)
