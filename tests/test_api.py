@@ -50,6 +50,7 @@ from skin_lesion.texts import DISCLAIMER
 from skin_lesion.ui import api, api_tab, upload
 from skin_lesion.ui.privacy import delete_files, own_folder
 from skin_lesion.ui.snippets import BASE, MCP, SNIPPETS
+from skin_lesion.ui.tools import Tools
 
 ROOT = Path(__file__).parents[1]
 RECORDED = ROOT / "tests" / "api_schema.json"
@@ -325,6 +326,18 @@ def test_tools_answer_with_json_and_pictures(server, client, image, here):
     assert [rows[i]["prediction"] for i in (0, 2)] == [json.loads(predict.content[0].text)["prediction"]] * 2
     assert json.loads(classes.content[0].text) == client.predict(api_name="/classes")
     assert json.loads(model.content[0].text) == client.predict(api_name="/model")
+
+
+def test_the_tools_start_again_on_the_next_port_where_another_process_was_quicker(demo):
+    """Between gradio's look whether a port is free and its use; gradio then starts all that it serves anew."""
+    tools = Tools(demo)
+
+    async def twice():
+        for _ in range(2):
+            async with tools.lifespan(None):
+                pass
+
+    asyncio.run(twice())
 
 
 def test_an_image_is_taken_from_an_address_but_never_from_an_inner_network(server, client, image, here, monkeypatch):

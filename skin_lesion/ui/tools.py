@@ -1,15 +1,18 @@
-"""The MCP server that gradio makes of the endpoints, improved in four places.
+"""The MCP server that gradio makes of the endpoints, improved in five places.
 
 gradio 6.31 answers with Python's notation of an object (None, 'mel') where a client expects JSON; it shows no picture
 where an endpoint has two answers and the client follows no progress; it keeps an image that was sent as a data: URI
-for ever and whole, unlike every other upload; and it takes no list of files. Where a later gradio has other methods,
-its own behaviour comes back.
+for ever and whole, unlike every other upload; it takes no list of files; and it starts once only. Where a later gradio
+has other methods, its own behaviour comes back.
 """
 
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import gradio.mcp
 from gradio.mcp import GradioMCPServer, client_utils
 
@@ -18,6 +21,19 @@ from skin_lesion.ui.privacy import own_folder
 
 
 class Tools(GradioMCPServer):
+    def __init__(self, blocks: gr.Blocks):
+        super().__init__(blocks)
+        start = self.lifespan
+
+        @asynccontextmanager
+        async def lifespan(app: Any) -> AsyncIterator[None]:
+            """Where another process takes the port first, gradio starts the app anew on the next one."""
+            self.manager._has_started = False  # else no port would do: the manager refuses a second start
+            async with start(app):
+                yield
+
+        self.lifespan = lifespan
+
     def convert_strings_to_filedata(self, value: Any, filedata_positions: list[list[str | int]]) -> Any:
         """Arguments with files in the place of data: URIs; like uploads they lose what is not the picture."""
         places = [place for position in filedata_positions for place in _each(value, position)]
