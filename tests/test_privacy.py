@@ -25,13 +25,13 @@ from test_metadata import SECRETS, encoded, exif
 import app
 from skin_lesion.ui import privacy
 
-LOOK, AGE = 1, 6  # s; longer than an answer takes
+LOOK = 0.5  # s
 NAME = "anna-left-shoulder"  # of the uploaded file
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    with serve_app(tmp_path_factory.mktemp("served"), patience=(LOOK, AGE)) as served:
+    with serve_app(tmp_path_factory.mktemp("served"), look=LOOK) as served:
         yield served
 
 
@@ -59,8 +59,9 @@ def fetch(served, path: str) -> bytes:
 def forgotten(served) -> None:
     """Wait until nothing but the page's own examples is left, on disk and of what the process knows of a page."""
     patience = time.monotonic() + 60
-    while (served.files() or served.pages()) and time.monotonic() < patience:
-        time.sleep(LOOK / 4)
+    with served.hurrying():
+        while (served.files() or served.pages()) and time.monotonic() < patience:
+            time.sleep(LOOK / 4)
     assert served.files() == [] and served.pages() == 0
 
 

@@ -15,6 +15,7 @@ from skin_lesion.model import load
 DAMAGED = "is damaged and was removed from the cache: model.safetensors. Try again."
 
 
+@pytest.mark.parametrize("transport", ["xet"], indirect=True)
 def test_timm_alone_loads_it_byte_for_byte(hub, published, evaluated, transport, tmp_path):
     repo, commit, *_ = published
     code = f"""

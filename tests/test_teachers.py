@@ -56,7 +56,8 @@ def test_targets_are_probabilities_under_the_class_shares_of_training_in_an_orie
         (model(((x - mean) / std).contiguous(memory_format=torch.channels_last)) + SHARE.log()).softmax(1)
         for x in turned
     ]
-    found = [asked([folder], split_id, seed=seed) for seed in range(40)]
+    teachers, _ = load_teachers([folder], SIDE, split_id, SHARE, CPU, "off")
+    found = [teachers(images(), torch.Generator().manual_seed(seed)) for seed in range(40)]
     nearest = [min(range(8), key=lambda i: (expected[i] - answers).abs().max()) for answers in found]
     assert all(torch.allclose(answers, expected[i], atol=1e-5) for i, answers in zip(nearest, found, strict=True))
     assert set(nearest) == set(range(8))
