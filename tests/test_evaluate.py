@@ -7,6 +7,7 @@ from itertools import islice
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from shared_fixtures import untrained
 
 from skin_lesion.classes import CODES
@@ -54,6 +55,31 @@ def test_thresholds_come_from_the_validation_part_and_distances_from_the_trainin
     found = read_predictions(evaluated / "test_predictions.csv")
     expected = [classifier.predict(r.path).distance for r in parts["test"][:3]]
     assert found.distances[:3] == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_what_other_commands_write_meanwhile_stays_and_no_figure_comes_to_other_weights(
+    evaluated, dataset, tmp_path, monkeypatch, replaced
+):
+    folder = shutil.copytree(evaluated, tmp_path / "model")
+
+    def meanwhile(path, *_):
+        write_json(folder / "metrics.json", read_metrics(folder) | {"other": "figures"})
+        if replaced:
+            weights = load_file(folder / "model.safetensors")
+            save_file({name: tensor + 1 for name, tensor in weights.items()}, folder / "model.safetensors")
+
+    for name in ("write_predictions", "write_foreign", "write_altered"):
+        monkeypatch.setattr(evaluate, name, lambda *_: None)
+    monkeypatch.setattr(evaluate, "write_hints", meanwhile)
+    if replaced:
+        with pytest.raises(ModelError, match="weights in .* were replaced meanwhile"):
+            evaluate.evaluate(folder, dataset)
+        expected = read_metrics(evaluated) | {"other": "figures"}
+    else:
+        expected = evaluate.evaluate(folder, dataset)
+        assert expected["other"] == "figures"
+    assert read_metrics(folder) == expected
 
 
 def test_figures_are_drawn_and_are_the_same_every_time(evaluated, tmp_path):

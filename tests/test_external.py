@@ -71,6 +71,14 @@ def test_the_figures_go_into_metrics_and_card_under_the_sets_name(folder, images
     assert (folder / "external_isic2018.csv").read_text() == (folder / "external_again.csv").read_text()
 
 
+def test_no_figure_comes_to_weights_that_took_their_place_meanwhile(folder, images, monkeypatch):
+    monkeypatch.setattr("train.folder.weights_digest", lambda folder: "sha256:new")
+    before = read_metrics(folder)
+    with pytest.raises(ModelError, match="weights in .* were replaced meanwhile"):
+        external.external(folder, images, None, "set")
+    assert read_metrics(folder) == before
+
+
 def test_a_column_with_lesions_groups_the_images(images, truth):
     rows = list(csv.reader(truth.open()))
     lesions = write(truth, [*HEAD, "lesion_id"], [[*row, f"L{i // 2}"] for i, row in enumerate(rows[1:])])

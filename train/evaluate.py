@@ -40,6 +40,7 @@ from train.folder import (
     QUALITY,
     as_trained,
     calibration_of,
+    metrics_now,
     write_json,
 )
 from train.foreign import foreign_images
@@ -123,8 +124,7 @@ def held_out_section(folder: Path, decision: Decision | None, metrics: dict[str,
 def evaluate(folder: Path, data: Path, foreign: Path | None = None) -> dict[str, Any]:
     """Evaluate and write everything named above; return the metrics."""
     classifier = load(f"local-dir:{folder}")
-    records = read_ham10000(data)
-    metrics = read_metrics(folder)
+    metrics, records = read_metrics(folder), read_ham10000(data)
     test = part_of_training_split(records, metrics, folder, "test")
     lesions = merge_lesions(records)
     write_predictions(folder / PREDICTIONS, classifier, test, lesions, "test part")
@@ -135,9 +135,9 @@ def evaluate(folder: Path, data: Path, foreign: Path | None = None) -> dict[str,
     write_hints(folder / QUALITY, classifier, test, data)
     section = held_out_section(folder, classifier.decision, metrics) | {"image_size": image_size(test)}
     section["foreign_source"] = foreign.name if foreign else "built in"
-    metrics |= {"weights": weights_digest(folder), "test": section}
+    metrics = metrics_now(folder, classifier.revision) | {"weights": classifier.revision, "test": section}
     found = read_predictions(folder / PREDICTIONS)
-    below = f"{section['images']:,} held-out images of {section['lesions']:,} lesions; weights {metrics['weights']}"
+    below = f"{section['images']:,} held-out images of {section['lesions']:,} lesions; weights {classifier.revision}"
     write_figures(folder / FIGURES, found.labels, found.probabilities, below)
     write_json(folder / METRICS, metrics)
     write_card(folder, metrics)

@@ -43,14 +43,14 @@ from skin_lesion.classes import CODES
 from skin_lesion.explain import METHODS, explain, upsample
 from skin_lesion.explanation_tables import CASES, DETAILED, MARGIN, MEASURES, explanation_table
 from skin_lesion.images import open_image
-from skin_lesion.model import ModelError, load, read_metrics, weights_digest
+from skin_lesion.model import METRICS, ModelError, load, read_metrics
 from skin_lesion.predict import Classifier, Prediction
 from train.card import write_card
-from train.data import DATAVERSE, MASKS, DataError, Record, add_data_argument, open_mask, read_ham10000
+from train.data import DATAVERSE, MASKS, DataError, Record, add_data_argument, given_path, open_mask, read_ham10000
 from train.evaluate import part_of_training_split
 from train.faithfulness import Map, against_mask, baseline_maps, captums, curves, overlap
 from train.files import whole
-from train.folder import EXPLANATIONS, write_json
+from train.folder import EXPLANATIONS, metrics_now, write_json
 from train.metrics import mean
 from train.options import number
 from train.split import merge_lesions
@@ -258,29 +258,25 @@ def _cases(
 def explain_eval(folder: Path, data: Path, per_class: int) -> dict[str, Any]:
     """Measure and write everything named above; return the metrics."""
     classifier = load(f"local-dir:{folder}")
-    metrics, records, digest = read_metrics(folder), read_ham10000(data), weights_digest(folder)
+    metrics, records = read_metrics(folder), read_ham10000(data)
     lesions = merge_lesions(records)
     chosen = {
         part: sample(part_of_training_split(records, metrics, folder, part), lesions, per_class)
         for part in ("val", "test")
     }
     for record in chosen["val"] + chosen["test"]:
-        mask_of(record, data, 1)  # before half an hour of work: is there one?
+        mask_of(record, data, 1)  # before hours of work: is there one?
     shares = best_shares(classifier, chosen["val"], data)
     seconds = seconds_of(classifier, chosen["val"][:5])
     rows = measure(classifier, chosen["test"], lesions, data, shares)
-    if weights_digest(folder) != digest:
-        raise ModelError(
-            f"The weights in {folder} were replaced meanwhile, and these figures are of the old ones. Run it again."
-        )
+    metrics_now(folder, classifier.revision)
     with whole(folder / EXPLANATIONS) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows({k: f"{v:.6f}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)
     found = section(read_rows(folder), shares) | {"seconds": seconds}
-    metrics = read_metrics(folder)  # once more: another command may have written to it in the meantime
-    metrics["explanations"] = found
-    write_json(folder / "metrics.json", metrics)
+    metrics = metrics_now(folder, classifier.revision) | {"explanations": found}
+    write_json(folder / METRICS, metrics)
     write_card(folder, metrics)
     return metrics
 
@@ -311,7 +307,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m train.explain_eval", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("model", type=Path, metavar="MODEL", help="a model folder, as train.fit writes it")
+    parser.add_argument("model", type=given_path, metavar="MODEL", help="a model folder, as train.fit writes it")
     add_data_argument(parser)
     parser.add_argument(
         "--lesions", type=number(1, 1000, int), default=20, metavar="N", help="of each class (default: %(default)s)"
@@ -323,7 +319,7 @@ def main() -> int:
         print(f"train.explain_eval: {error}", file=sys.stderr)
         return 1
     print(explanation_table(metrics["explanations"]))
-    print(f"written: {args.model / 'metrics.json'}, {EXPLANATIONS}, README.md")
+    print(f"written: {args.model / METRICS}, {EXPLANATIONS}, README.md")
     return 0
 
 

@@ -19,13 +19,13 @@ from typing import Any
 
 from skin_lesion.classes import CODES
 from skin_lesion.images import SUFFIXES, image_files
-from skin_lesion.model import METRICS, ModelError, load, read_metrics, weights_digest
+from skin_lesion.model import METRICS, ModelError, load
 from skin_lesion.tables import headline_lines
 from train.card import write_card
 from train.data import DataError, Record, given_path
 from train.evaluate import figures_of
 from train.files import read_rows
-from train.folder import PREDICTIONS, write_json
+from train.folder import PREDICTIONS, metrics_now, write_json
 from train.predictions import image_size, read_predictions, write_predictions
 
 HAM10000_IDS = range(24306, 34321)  # ISIC_0024306 to ISIC_0034320
@@ -146,8 +146,7 @@ def external(folder: Path, images: Path, truth: Path | None, name: str) -> dict[
     found = read_predictions(answers)
     found.groups.clear()  # these sets say nothing of age, sex or site
     section = figures_of(found, classifier.decision) | {"image_size": image_size(records)}
-    metrics = read_metrics(folder)
-    metrics["weights"] = weights_digest(folder)
+    metrics = metrics_now(folder, classifier.revision) | {"weights": classifier.revision}
     metrics.setdefault("external", {})[name] = section
     write_json(folder / METRICS, metrics)
     write_card(folder, metrics)

@@ -11,7 +11,7 @@ import timm
 import torch
 
 from skin_lesion.classes import BY_CODE, CODES
-from skin_lesion.model import CONFIG, DECISION, METRICS, OOD, WEIGHTS, ModelError, load
+from skin_lesion.model import CONFIG, DECISION, METRICS, OOD, WEIGHTS, ModelError, load, read_metrics, weights_digest
 from train.files import whole
 from train.options import FitError
 
@@ -66,6 +66,21 @@ def read_run(folder: Path) -> dict[str, Any]:
     if "training" not in metrics:
         raise ModelError(f"{folder / METRICS} does not say how the model was trained; give one of train.fit.")
     return metrics
+
+
+def metrics_now(folder: Path, digest: str) -> dict[str, Any]:
+    """metrics.json as it is by now, to add figures of the weights of this digest to.
+
+    Another command may have written to it, or replaced the weights, since they were loaded.
+
+    Raises:
+        ModelError: they were replaced.
+    """
+    if weights_digest(folder) != digest:
+        raise ModelError(
+            f"The weights in {folder} were replaced meanwhile, and these figures are of the old ones. Run it again."
+        )
+    return read_metrics(folder)
 
 
 def save_model_folder(model: torch.nn.Module, folder: Path, input_side: int, **records: Any) -> None:
