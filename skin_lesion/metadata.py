@@ -63,7 +63,7 @@ def strip(data: bytes) -> bytes:
 
 
 def _strip_jpeg(data: bytes) -> bytes:
-    """Keep what decodes the picture: no Exif, XMP, IPTC or comment, and nothing behind the end, as phones put there."""
+    """Keep what decodes the picture: no Exif, thumbnail, XMP, IPTC or comment, and nothing behind the end."""
     kept, place = [data[:2]], 2
     try:
         while data[place] == 0xFF:
@@ -79,7 +79,10 @@ def _strip_jpeg(data: bytes) -> bytes:
                 found = MARKER.search(data, end)
                 end = found.start() if found else len(data)
             if _belongs_to_the_picture(marker, data[place + 4 : place + 16]):
-                kept.append(data[place:end])
+                part = data[place:end]
+                if marker == APP0 and len(part) > 18:  # behind version and density a thumbnail
+                    part = b"\xff\xe0\x00\x10" + part[4:16] + b"\x00\x00"  # of no pixels
+                kept.append(part)
             place = end
     except IndexError:  # cut off
         pass
@@ -91,7 +94,9 @@ def _strip_jpeg(data: bytes) -> bytes:
 def _belongs_to_the_picture(marker: int, start: bytes) -> bool:
     if marker == APP2:
         return start.startswith(b"ICC_PROFILE")
-    return marker in (APP0, APP14) or not (APP0 <= marker <= APP0 + 15 or marker == COM)
+    if marker == APP0:  # JFXX would be a thumbnail
+        return start.startswith(b"JFIF\0")
+    return marker == APP14 or not (APP0 <= marker <= APP0 + 15 or marker == COM)
 
 
 def _strip_png(data: bytes) -> bytes:

@@ -45,6 +45,17 @@ def test_a_jpeg_file_keeps_its_pixels_and_the_side_that_is_up(image, orientation
     assert strip(stripped) == stripped
 
 
+def test_the_thumbnails_of_a_jpeg_file_go_too(image):
+    """They may show what was cropped away: one of RGB values in the head (JFIF), one in a part of its own (JFXX)."""
+    plain = encoded(image, "JPEG", dpi=(72, 72))
+    assert plain[2:4] == b"\xff\xe0" and plain[4:6] == b"\x00\x10"
+    head = b"\xff\xe0" + (16 + 12).to_bytes(2, "big") + plain[6:18] + b"\x02\x02" + b"Vienna" * 2
+    own = b"JFXX\x00\x10" + encoded(image.resize((9, 9)), "JPEG", comment=b"a secret remark")
+    whole = plain[:2] + head + b"\xff\xe0" + (len(own) + 2).to_bytes(2, "big") + own + plain[20:]
+    assert np.array_equal(np.asarray(open_image(whole)), np.asarray(open_image(plain)))
+    assert strip(whole) == plain
+
+
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
 def test_other_files_keep_their_pixels(image, kind):
     whole = encoded(image, kind, exif=exif(8), **({"lossless": True} if kind == "WEBP" else {}))

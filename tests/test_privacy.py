@@ -1,5 +1,6 @@
 """A running server keeps nothing of an image: seen from outside, in its files, its answers, its log and its calls."""
 
+import asyncio
 import atexit
 import io
 import os
@@ -7,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from urllib.error import HTTPError
 from urllib.parse import quote, urlsplit
@@ -146,7 +148,7 @@ def test_no_page_can_be_stored(served):
 
 def test_what_waits_or_runs_is_not_forgotten(tmp_path):
     """Neither the page nor the uploads that it is about to read, however long it takes."""
-    upload, other = tmp_path / "lesion.png", tmp_path / "other.png"
+    upload, other = tmp_path / "one" / "lesion.png", tmp_path / "two" / "other.png"
     file = {"path": str(upload), "meta": {"_type": "gradio.FileData"}}
     with gr.Blocks() as demo:
         gr.HTML()
@@ -158,13 +160,47 @@ def test_what_waits_or_runs_is_not_forgotten(tmp_path):
     held.set_blocks(demo)
     server = SimpleNamespace(state_holder=held, get_blocks=lambda: demo)
     for path, page in ((upload, "busy"), (other, "idle")):
+        path.parent.mkdir()
         path.touch()
         held[page]
-    time.sleep(0.3)
-    privacy.forget_pages(server, 0.2)
-    privacy.delete_files(demo, tmp_path, 0.2)
-    assert list(held.session_data) == ["busy"] and list(tmp_path.iterdir()) == [upload]
+    time.sleep(2.1)
+    privacy.forget_pages(server, 2)
+    privacy.delete_files(demo, tmp_path, 2)
+    assert list(held.session_data) == ["busy"] and upload.exists() and not other.exists()
     assert demo.upload_file_set == {str(upload)}
+
+
+def test_folders_go_when_they_have_been_empty_for_long(tmp_path):
+    with gr.Blocks() as demo:
+        gr.HTML()
+    for name in ("empty/inner", "full"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "full" / "lesion.png").touch()
+    privacy.delete_files(demo, tmp_path, 60)
+    assert len(list(tmp_path.rglob("*"))) == 4
+    privacy.delete_files(demo, tmp_path, -1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_one_look_fails_the_files_go_all_the_same_and_the_next_look_comes(tmp_path, monkeypatch, caplog):
+    looks = []
+
+    def fail(*_):
+        raise AttributeError("gradio has another name for it")
+
+    monkeypatch.setattr(privacy, "LOOK", 0.01)
+    monkeypatch.setattr(privacy, "forget_pages", fail)
+    monkeypatch.setattr(privacy, "delete_files", lambda *given: looks.append(given) or (len(looks) == 1 and fail()))
+
+    async def serve():
+        async with privacy.forgetting(SimpleNamespace(get_blocks=lambda: None)):
+            while len(looks) < 3:
+                await asyncio.sleep(0.01)
+
+    with ThreadPoolExecutor(1) as pool:  # in this thread the browser has a loop of its own
+        pool.submit(asyncio.run, serve()).result()
+    said = {record.message for record in caplog.records if record.exc_info}
+    assert said == {"What is known of old pages cannot be let go.", "Old files cannot be deleted."}
 
 
 def test_what_a_killed_app_left_goes_when_the_next_one_starts(tmp_path, monkeypatch):

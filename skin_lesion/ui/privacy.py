@@ -3,6 +3,7 @@
 import asyncio
 import atexit
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -22,6 +23,7 @@ from skin_lesion.metadata import strip_file
 
 LOOK = 60  # s, between two looks
 AGE = 300  # s, after which a file, and what is known of a page, is let go
+log = logging.getLogger(__name__)
 PREFIX = "skin_lesion_"  # of the folder's name, before the number of the process
 
 
@@ -99,8 +101,14 @@ async def forgetting(app: Any) -> AsyncIterator[None]:
     async def look() -> None:
         while True:
             await asyncio.sleep(LOOK)
-            forget_pages(app, AGE)
-            await run_in_threadpool(delete_files, app.get_blocks(), own_folder(), AGE)
+            try:
+                forget_pages(app, AGE)
+            except Exception:  # of gradio's own notes; the files go all the same, and the next look comes
+                log.exception("What is known of old pages cannot be let go.")
+            try:
+                await run_in_threadpool(delete_files, app.get_blocks(), own_folder(), AGE)
+            except Exception:
+                log.exception("Old files cannot be deleted.")
 
     task = asyncio.create_task(look())
     try:
@@ -133,11 +141,16 @@ def forget_pages(app: Any, age: float) -> None:
 
 
 def delete_files(blocks: Blocks, folder: Path, age: float) -> None:
-    """Delete the files below `folder` that are older than `age` seconds; those that the page itself needs stay."""
+    """Delete the files below `folder` that are older than `age` seconds, and folders left empty.
+
+    Those files that the page itself needs stay.
+    """
     needed = set().union(*(getattr(block, "keep_in_cache", ()) for block in blocks.blocks.values()))
-    for path in folder.rglob("*"):
+    for path in sorted(folder.rglob("*"), reverse=True):  # what is in a folder comes before it
         with suppress(OSError):  # gone meanwhile; or another look has more luck
             if path.is_file() and str(path) not in needed and time.time() - path.stat().st_ctime > age:
                 path.unlink()
                 for files in blocks.temp_file_sets:  # gradio's own notes
                     files.discard(str(path))
+            elif path.is_dir() and time.time() - path.stat().st_ctime > age:
+                path.rmdir()  # fails, as it should, while something is in it
