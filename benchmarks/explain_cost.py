@@ -4,8 +4,8 @@
     python -m benchmarks.explain_cost --repeats 3 --out /tmp/explain_cost.md
 
 The bundled model on the bundled examples, images already decoded, one at a time. Within a repeat the contenders take
-turns on the same image; every figure is the median over all images and repeats. The first repeat warms up and is not
-timed.
+turns on the same image; every figure is the median over all images and repeats, but for the methods that ask the
+model many times: over FEW images in one repeat. The first repeat warms up and is not timed.
 """
 
 import argparse
@@ -64,7 +64,8 @@ def measure(repeats: int) -> str:
                 "# What a map costs: milliseconds an image",
                 f"`python -m benchmarks.explain_cost --repeats {repeats}`, {date.today()}; torch {torch.__version__}, "
                 f"{device_name(torch.device('cpu'))}; torch's threads: {torch.get_num_threads()}; processors: "
-                f"{processors()}. Model: `{classifier.revision}`, {len(images)} examples.",
+                f"{processors()}. Model: `{classifier.revision}`, {len(images)} examples; "
+                f"for the methods that ask it many times {FEW} of them.",
                 table(["", "ms", "share of the prediction"], rows),
             ]
         )

@@ -127,9 +127,10 @@ def quality_table(test: dict[str, Any]) -> str:
         cut = found["cut_off"]
         shares = [with_interval(cut[name]) if cut[name] else "–" for name in ("sensitivity", "specificity")]
         text += (
-            f" By the official masks {cut['images']} held-out lesions are cut off, as they cover {cut['from']:.0%} of "
-            f"a side of the image or more: sensitivity {shares[0]}, specificity {shares[1]}. Slightly optimistic: "
-            "while this hint was being made, it was measured on HAM10000's held-out images more than once."
+            f" By the official masks {cut['images']} held-out images show a lesion that is cut off, as it covers "
+            f"{cut['from']:.0%} of a side of the image or more: sensitivity {shares[0]}, specificity {shares[1]}. "
+            "Slightly optimistic: while this hint was being made, it was measured on HAM10000's held-out images more "
+            "than once."
         )
     return f"{text}\n\n" + "\n".join(lines)
 

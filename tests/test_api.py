@@ -369,13 +369,19 @@ def test_an_image_is_taken_from_an_address_but_never_from_an_inner_network(serve
         (KeyError("inner"), False),
     ],
 )
-def test_only_what_the_address_is_to_blame_for_is_told(error, told):
-    async def move(address):
+def test_only_what_the_address_is_to_blame_for_is_told(error, told, monkeypatch, caplog):
+    async def move(*_):
         raise error
 
     with pytest.raises(gr.Error, match="cannot be fetched from https://example.org/a.jpg") as raised:
         asyncio.run(upload._fetched("https://example.org/a.jpg", move))
     assert (str(error) in raised.value.message) is told and raised.value.print_exception is not told  # else in the log
+
+    monkeypatch.setattr(gr.File, "async_move_resource_to_block_cache", move)
+    files = upload.LesionFiles(file_count="multiple")
+    address = "https://example.org/a.jpg"
+    assert asyncio.run(files.async_move_resource_to_block_cache(address)) == address
+    assert [record.exc_info is not None for record in caplog.records] == [True] * (not told)
 
 
 def test_a_file_uploaded_to_the_app_is_taken_by_its_address_and_no_other_file(server, client, here):

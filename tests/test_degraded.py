@@ -59,7 +59,7 @@ def test_shares_follow_from_the_file(tmp_path):
     cut = found["cut_off"]
     assert (cut["images"], cut["sensitivity"]["value"], cut["specificity"]["value"]) == (2, 0.5, 0.5)
     table = quality_table({"quality": found})
-    assert "2 held-out lesions are cut off" in table and "reduced to 96×96: 1.000" in table
+    assert "2 held-out images show a lesion that is cut off" in table and "reduced to 96×96: 1.000" in table
 
     without = hints_found(path, lesions, detects_cut_off=False)
     assert "cut_off" not in without and "cut_off" not in without["flagged"] and CROPPED not in without["caught"]
@@ -70,7 +70,9 @@ def test_shares_follow_from_the_file(tmp_path):
     found = hints_found(path, lesions, detects_cut_off=True)
     assert found["cut_off"]["images"] == 1 and CROPPED not in found["caught"]
     table = quality_table({"quality": found})
-    assert "1 held-out lesions are cut off" in table and "| cut off | 0.500 (0.000–1.000) | – |" in table
+    assert (
+        "1 held-out images show a lesion that is cut off" in table and "| cut off | 0.500 (0.000–1.000) | – |" in table
+    )
 
 
 def test_the_file_holds_the_hints_on_the_degraded_images(dataset, tmp_path):

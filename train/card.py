@@ -72,7 +72,7 @@ def results_block(metrics: dict[str, Any]) -> str:
     cut = test.get("quality", {}).get("cut_off")
     if cut and cut["sensitivity"]:
         noticed = f"a hint notices {with_interval(cut['sensitivity'])} of them, which is slightly optimistic"
-        lines += ["", f"By the masks the edge of these images cuts off {cut['images']} lesions; {noticed}."]
+        lines += ["", f"By the masks the edge cuts off the lesion in {cut['images']} of these images; {noticed}."]
     if "explanations" in metrics:
         found = metrics["explanations"]
         lines += ["", f"The maps, on {found['images']} of these images:", "", explanation_table(found)]

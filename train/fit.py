@@ -8,8 +8,9 @@
     torchrun --nproc-per-node=2 -m train.fit --data HAM10000  # one process a GPU, or N on the CPU with --device cpu
 
 With torchrun --batch stays the number of images per step, dealt out evenly to all processes. On GPUs the result is
-that of one process but for rounding and the draws of dropout; on the CPU batch norm sees each process's share
-only, and torchrun gives each one thread unless the variable OMP_NUM_THREADS says more.
+that of one process but for rounding, the draws of dropout, and mixup, which pairs images of one process's share; on
+the CPU batch norm sees each process's share only, and torchrun gives each one thread unless the variable
+OMP_NUM_THREADS says more.
 
 Interrupted? The same command with --resume goes on after the last whole epoch, to the same
 weights. Then: python -m train.calibrate OUT, and python -m train.evaluate OUT

@@ -14,7 +14,7 @@ nothing: the share of copies that are noticed stands beside it as copies_caught,
 turned, cropped, brightened and compressed; the others would have passed.
 
 Writes FOLDER/nearest.csv, one row an example, image ids and numbers only, and exits with 1 if one does not
-pass. A row holds for the file with its digest and the weights with theirs. Takes about 3 minutes on one free CPU core.
+pass. A row holds for the file with its digest and the weights with theirs. Takes some eight minutes on one CPU core.
 """
 
 import argparse

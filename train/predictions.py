@@ -107,6 +107,9 @@ def read_predictions(path: Path) -> Predictions:
 
 def image_size(records: Sequence[Record]) -> str:
     """Size of most of the files, as "600×450": figures hold for images like these."""
-    sizes = Counter(Image.open(record.path).size for record in records)
+    sizes: Counter[tuple[int, int]] = Counter()
+    for record in records:
+        with Image.open(record.path) as image:
+            sizes[image.size] += 1
     width, height = sizes.most_common(1)[0][0]
     return f"{width}×{height}"

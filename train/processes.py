@@ -4,9 +4,10 @@
 
 Every step sees the images, in the order and with the augmentation, that one process would see. Each process
 computes its share of them, and DistributedDataParallel averages the gradients; the shares are equal in size, so
-that is the gradient of the whole batch. Two things do differ from one process: the draws of dropout and stochastic
-depth, and on the CPU batch norm, whose synchronised form torch has for GPUs only. There each process normalises
-its own share, of batch / processes images, and the running statistics are averaged.
+that is the gradient of the whole batch. Three things do differ from one process: the draws of dropout and stochastic
+depth; mixup, whose pairs are made within a share and whose draws are the same in all of them; and on the CPU batch
+norm, whose synchronised form torch has for GPUs only. There each process normalises its own share, of
+batch / processes images, and the running statistics are averaged.
 
 Objects travel over gloo, between processors, where waiting for a slow first process costs nothing; gradients over
 nccl where there are GPUs. All processes see the same files: the folder of the run and the cache of images.

@@ -59,8 +59,7 @@ def build() -> None:
 
 def overview_html(t: Translator) -> str:
     limits = t(
-        "An image may have {megabytes} MB and {megapixels} megapixels. Calls of one kind wait in a queue and are "
-        "answered one after the other.",
+        "An image may have {megabytes} MB and {megapixels} megapixels. Calls of one kind wait in a queue.",
         megabytes=MAX_BYTES // 1_000_000,
         megapixels=MAX_PIXELS // 1_000_000,
     )

@@ -12,13 +12,13 @@ from typing import Any
 import gradio as gr
 
 from skin_lesion.batch import MAX_IMAGES, MAX_ZIP_BYTES, Named, classify, count
-from skin_lesion.classes import BY_CODE, CLASSES, LesionClass
+from skin_lesion.classes import BY_CODE, CLASSES
 from skin_lesion.images import MAX_BYTES
 from skin_lesion.language import Translator
 from skin_lesion.parts import data_uri
 from skin_lesion.predict import Classifier
 from skin_lesion.rows import Filter, Row, csv_text, json_text, ordered
-from skin_lesion.ui.i18n import block, label, language
+from skin_lesion.ui.i18n import block, class_choice, label, language
 from skin_lesion.ui.upload import LesionFiles, Range
 
 BATCHES = 2  # read at a time, for all visitors together
@@ -57,7 +57,7 @@ def build(classifier: Classifier) -> None:
         summary = gr.HTML(elem_id="batch-summary")
         with gr.Accordion(label("Filter and sort the table"), open=False, elem_id="batch-filter"):
             codes = gr.CheckboxGroup(
-                [(block(partial(_choice, c)), c.code) for c in CLASSES],
+                [(block(partial(class_choice, c)), c.code) for c in CLASSES],
                 label=label("Only these classes as the first guess (none chosen: all)"),
             )
             possible = gr.Checkbox(False, label=label("Also where one of them is among the possible classes"))
@@ -162,10 +162,6 @@ def _view(batch: Batch, wanted: list[Any], t: Translator) -> tuple[str, dict[str
     wish = Filter(tuple(codes), possible, several, at_most, problems)
     kept = ordered([row for row in batch.rows if wish.keeps(row)], order)
     return summary_html(batch, len(kept), t), table(kept, t), batch
-
-
-def _choice(c: LesionClass, t: Translator) -> str:
-    return f"{c.code} · {t(c.short_name)}"
 
 
 def _intro(t: Translator) -> str:

@@ -11,14 +11,14 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from skin_lesion.classes import CLASSES, LesionClass
+from skin_lesion.classes import CLASSES
 from skin_lesion.explain import METHODS, Explanation
 from skin_lesion.explanation_tables import explanation_page, explanation_sentence
 from skin_lesion.language import Translator
 from skin_lesion.overlay import CAVEAT, OPACITY, overlay, shrunk
 from skin_lesion.parts import data_uri, foreign_html, legend_html, map_html
 from skin_lesion.predict import Classifier
-from skin_lesion.ui.i18n import block, label
+from skin_lesion.ui.i18n import block, class_choice, label
 from skin_lesion.ui.upload import Range
 
 SMALL = 320  # px, the longer side of a picture in the row of all seven
@@ -67,7 +67,7 @@ def empty(t: Translator) -> str:
 
 def build(classifier: Classifier) -> GradcamTab:
     target = gr.Radio(
-        [(block(partial(_class_choice, c)), c.code) for c in CLASSES],
+        [(block(partial(class_choice, c)), c.code) for c in CLASSES],
         value=None,
         label=label("Which class to explain (each new image starts with the first guess)"),
         elem_id="cam-target",
@@ -112,10 +112,6 @@ def build(classifier: Classifier) -> GradcamTab:
 def _all_classes_note(t: Translator) -> str:
     note = t("Grad-CAM of all seven classes on one scale, so that they can be compared; click one to explain it above:")
     return f'<p class="small">{note}</p>'
-
-
-def _class_choice(c: LesionClass, t: Translator) -> str:
-    return f"{c.code} · {t(c.short_name)}"
 
 
 def _method_choice(classifier: Classifier, method: str, t: Translator) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import gradio as gr
 from gradio.context import LocalContext
 
+from skin_lesion.classes import LesionClass
 from skin_lesion.language import LANGUAGES, Translator, preferred, translator
 
 # to demo.launch; `block` adds to it
@@ -32,6 +33,11 @@ def block(render: Callable[[Translator], str]) -> Any:
     for code, text in texts.items():
         I18N.translations[code][key] = text
     return I18N(key)
+
+
+def class_choice(c: LesionClass, t: Translator) -> str:
+    """What to choose a class by."""
+    return f"{c.code} · {t(c.short_name)}"
 
 
 def language() -> Translator:

@@ -1,5 +1,6 @@
 """Inputs that reach the handler unchecked, so that it can say what is wrong with them."""
 
+import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from skin_lesion.images import ImageError
 from skin_lesion.metadata import strip_file
 
 WEB = ("http://", "https://")
+log = logging.getLogger(__name__)
 TOLD = (httpx.HTTPError, httpx.InvalidURL, ValueError)  # what an address can be to blame for; ValueError: the guard's
 
 
@@ -97,7 +99,9 @@ class LesionFiles(gr.File):
         """An address from which nothing can be fetched stays as it is, for `preprocess`, and the other files go on."""
         try:
             return await _fetched(str(url_or_file_path), super().async_move_resource_to_block_cache)
-        except gr.Error:
+        except gr.Error as error:
+            if error.print_exception:  # the address is not to blame
+                log.error("A file could not be fetched.", exc_info=error)
             return str(url_or_file_path)
 
     def api_info(self) -> dict[str, Any]:
