@@ -31,7 +31,7 @@ from skin_lesion.model import ModelError
 from skin_lesion.predict import Classifier
 from skin_lesion.texts import DISCLAIMER, INPUT_NOTE, PRIVACY, stand_in
 from skin_lesion.ui import about_tab, api, api_tab, batch_tab, classes_tab, gallery, gradcam_tab, model_tab, predict_tab
-from skin_lesion.ui.answer import another_map, answer, reopened, repaint, stop
+from skin_lesion.ui.answer import another_map, answer, begin, reopened, repaint, stop
 from skin_lesion.ui.i18n import I18N, block, label
 from skin_lesion.ui.keyboard import KEYBOARD, TO_THE_ANSWER
 from skin_lesion.ui.privacy import KeepPrivate, forgetting, own_folder
@@ -148,7 +148,21 @@ def build_demo(classifier: Classifier, replaced: str = "") -> gr.Blocks:
             **quietly,
         )
         shown = [cam.target, cam.method, cam.map, cam.caption, cam.all_classes, cam.stop, cam.page]
-        answered = image.change(partial(answer, classifier), [image, *view], [result, *shown], **quietly)
+        begun = image.change(
+            begin,
+            [image, cam.page],
+            [result, cam.map, cam.caption, cam.all_classes, cam.stop],
+            queue=False,  # it need not wait until the earlier image has its answer
+            api_visibility="private",
+            show_progress="hidden",
+        )
+        answered = begun.then(
+            partial(answer, classifier),
+            [image, *view],
+            [result, *shown],
+            trigger_mode="multiple",  # the newer one ends the older, see Page
+            **quietly,
+        )
         answered.then(None, image, None, js=TO_THE_ANSWER, api_visibility="private")
         maps.select(  # hidden: as a rule it has nothing to do, and what stands there must not fade meanwhile
             partial(reopened, classifier), [image, *view], shown, api_visibility="private", show_progress="hidden"

@@ -50,7 +50,8 @@ class Served:
 
     def files(self) -> list[Path]:
         """What lies in the temporary folder, without the examples that the page needs."""
-        return [p for p in self.temp.rglob("*") if p.is_file() and not p.name.endswith("_synthetic.jpg")]
+        found = (Path(place, name) for place, _, names in os.walk(self.temp) for name in names)
+        return [path for path in found if not path.name.endswith("_synthetic.jpg")]
 
     def pages(self) -> int:
         """Of how many visitors the process knows anything: what stands on their page, or an answer not yet fetched."""

@@ -184,8 +184,10 @@ def test_a_new_image_fills_both_tabs_and_a_bad_one_leaves_no_old_answer(classifi
     ]
     bad = tmp_path / "bad.jpg"
     bad.write_text("text")
+    answer.begin(str(bad), page)
     ((html, *rest),) = answer.answer(classifier, str(bad), 0.7, False, page)
     assert "not an image" in html and rest[:5] == [None, "gradcam", None, html, None] and page.shown is None
+    answer.begin(None, page)
     ((html, *rest),) = answer.answer(classifier, None, 0.7, False, page)
     assert html == predict_tab.empty(EN) and rest[:5] == [None, "gradcam", None, gradcam_tab.empty(EN), None]
 
@@ -236,6 +238,20 @@ def test_a_slow_map_gives_up_as_soon_as_something_newer_is_wanted(classifier, pi
         assert list(slow) == [nothing] and page.shown in (before, None)
     assert list(answer.another_map(classifier, "another.jpg", "mel", "gradcam", 1.0, False, page)) == [nothing]
     assert list(answer.another_map(classifier, None, None, "gradcam", 1.0, False, Page())) == [nothing]
+
+
+def test_an_answer_in_the_making_is_given_up_as_soon_as_there_is_another_image(classifier, picture):
+    """Else it would stand beside the picture of the other one."""
+    nothing = (gr.skip(),) * 8
+    for steps_before in (0, 1):
+        page = Page()
+        cleared = answer.begin(str(picture), page)
+        assert cleared[:4] == ("", None, "", None) and page.path == str(picture)
+        slow = answer.answer(classifier, str(picture), 0.7, False, page)
+        for _ in range(steps_before):
+            assert next(slow)[0].startswith("<section")
+        answer.begin("another.jpg", page)
+        assert list(slow) == [nothing] and page.shown is None and page.path == "another.jpg"
 
 
 def test_opacity_and_the_picture_beside_need_no_new_map(classifier, picture):

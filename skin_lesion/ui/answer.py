@@ -23,16 +23,31 @@ from skin_lesion.ui.gradcam_tab import Page
 from skin_lesion.ui.i18n import language
 
 
+def begin(path: str | None, page: Page) -> tuple[Any, ...]:
+    """A new image, or none: nothing of the earlier one stays: answer, map, caption, maps of all classes, and button.
+
+    It runs at once, while `answer` may have to wait; an answer to the earlier image in the making is given up.
+    """
+    page.begin(path)
+    return "", None, "", None, gr.update(visible=False)
+
+
 def answer(
     classifier: Classifier, path: str | None, opacity: float, beside: bool, page: Page
 ) -> Iterator[tuple[Any, ...]]:
-    """A new image: first the answer alone; then with a report to keep, and class, method, map, caption, maps of all
+    """After `begin`, first the answer alone; then with a report to keep, and class, method, map, caption, maps of all
     classes, button and page too.
 
-    Where there is no answer, in its place why; and nothing of an earlier image stays.
+    Where there is no answer, in its place why. It ends by itself as soon as the page has another image.
     """
     t = language()
-    page.begin(path)
+    nothing = (gr.skip(),) * 8
+    if not page.images:  # it was forgotten since
+        page.begin(path)
+    mine = page.images
+    if page.path != path:
+        yield nothing
+        return
     page.view = opacity, beside
     hidden = gr.update(visible=False)
     if path is None:
@@ -42,23 +57,31 @@ def answer(
         image = open_image(path)
     except ImageError as error:
         problem = predict_tab.problem_html(error.said(t), t)
-        yield problem, None, "gradcam", None, problem, None, hidden, page
+        yield nothing if page.images != mine else (problem, None, "gradcam", None, problem, None, hidden, page)
         return
     prediction = classifier.predict(image)
     html = predict_tab.answer_html(prediction, classifier.metrics, t)
+    if page.images != mine:
+        yield nothing
+        return
     yield html, gr.skip(), gr.skip(), None, gradcam_tab.empty(t), None, hidden, page
     maps = explain(classifier, prediction)
-    page.shown = maps[prediction.code]
+    found = maps[prediction.code]
     now = datetime.now(timezone.utc)
-    report = report_html(image, prediction, page.shown, classifier.metrics, t, now)
+    report = report_html(image, prediction, found, classifier.metrics, t, now)
     link = predict_tab.report_link(report, report_name(now), t)
+    picture, small = render(image, found, *page.view), gradcam_tab.all_classes_items(image, maps, t)
+    if page.images != mine:
+        yield nothing
+        return
+    page.shown = found
     yield (
         predict_tab.answer_html(prediction, classifier.metrics, t, link),
-        page.shown.code,
-        page.shown.method,
-        render(image, page.shown, *page.view),
-        gradcam_tab.caption_html(page.shown, classifier.metrics, t),
-        gradcam_tab.all_classes_items(image, maps, t),
+        found.code,
+        found.method,
+        picture,
+        gradcam_tab.caption_html(found, classifier.metrics, t),
+        small,
         hidden,
         page,
     )

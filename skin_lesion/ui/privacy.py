@@ -146,11 +146,14 @@ def delete_files(blocks: Blocks, folder: Path, age: float) -> None:
     Those files that the page itself needs stay.
     """
     needed = set().union(*(getattr(block, "keep_in_cache", ()) for block in blocks.blocks.values()))
-    for path in sorted(folder.rglob("*"), reverse=True):  # what is in a folder comes before it
-        with suppress(OSError):  # gone meanwhile; or another look has more luck
-            if path.is_file() and str(path) not in needed and time.time() - path.stat().st_ctime > age:
+    for place, folders, files in os.walk(folder, topdown=False):  # unlike rglob, not upset by what goes meanwhile
+        for path in (Path(place, name) for name in files + folders):
+            with suppress(OSError):  # gone meanwhile; or another look has more luck
+                if str(path) in needed or time.time() - path.stat().st_ctime <= age:
+                    continue
+                if path.is_dir():
+                    path.rmdir()  # fails, as it should, while something is in it
+                    continue
                 path.unlink()
-                for files in blocks.temp_file_sets:  # gradio's own notes
-                    files.discard(str(path))
-            elif path.is_dir() and time.time() - path.stat().st_ctime > age:
-                path.rmdir()  # fails, as it should, while something is in it
+                for noted in blocks.temp_file_sets:  # gradio's own notes
+                    noted.discard(str(path))
