@@ -181,6 +181,10 @@ if spaces is not None:
 
 
 try:
+    own_folder()
+except OSError as error:
+    sys.exit(f"app.py: There is no place for uploads ({error}). Set GRADIO_TEMP_DIR to a folder that can be written.")
+try:
     demo = build_demo(*load_model())
 except ModelError as error:
     sys.exit(f"app.py: {error}")
@@ -202,5 +206,9 @@ def launch_options() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # as services are stopped; so that all files go here too
+    for name in ("SIGTERM", "SIGHUP"):  # as services are stopped, and terminals closed: so that all files go then too
+        number = getattr(signal, name, None)  # Windows has no SIGHUP, and nohup ignores it
+        if number and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda *_: sys.exit())
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # gradio prints what not every log can hold
     demo.launch(**launch_options())

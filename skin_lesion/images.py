@@ -10,7 +10,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from skin_lesion.language import Translator
 
@@ -133,18 +133,34 @@ def _check_size(width: int, height: int) -> None:
         )
 
 
+def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """As a browser shows it: many phones save Display P3, whose numbers mean other colours than in sRGB."""
+    if profile:
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            kept = image if image.mode in ("RGB", "CMYK", "L") else image.convert("RGB")
+            if shown := ImageCms.profileToProfile(kept, source, ImageCms.createProfile("sRGB"), outputMode="RGB"):
+                return shown
+        except (ImageCms.PyCMSError, *DAMAGE, OSError):
+            pass  # a damaged profile, or one of another kind of picture, says nothing about the colours
+    return image.convert("RGB")
+
+
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Turn upright after the EXIF tag, convert any mode to RGB and drop all metadata."""
+    """Turn upright after the EXIF tag, convert any mode and colour profile to sRGB and drop all metadata."""
     try:
         image = ImageOps.exif_transpose(image)
     except DAMAGE:
         pass  # an unreadable tag says nothing about the picture
+    profile = image.info.get("icc_profile")
     if image.mode == "F":
         raise ImageError("The image holds decimal numbers, whose black and white are unknown; save it as JPEG or PNG.")
     if image.mode.startswith("I"):  # Pillow would clip 16-bit grey at 255
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:
             raise ImageError("The image holds more than 16 bits of grey; save it as JPEG or PNG.")
+        if values.max() < 4096:  # 12 bits or fewer, as some cameras give them: all would be next to black
+            raise ImageError("The image holds fewer than 16 bits of grey in a file for 16; save it as JPEG or PNG.")
         image = Image.fromarray(np.uint8(values >> 8))
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
@@ -152,7 +168,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
             raise ImageError("The image is entirely transparent: there is nothing to see; choose another one.")
         white = Image.new("RGBA", rgba.size, "white")
         image = Image.alpha_composite(white, rgba)
-    rgb = image.convert("RGB")
+    rgb = _to_srgb(image, profile)
     clean = Image.new("RGB", rgb.size)  # a new image carries no EXIF, no GPS, no profile
     clean.paste(rgb)
     return clean

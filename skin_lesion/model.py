@@ -78,7 +78,8 @@ def _load_folder(folder: Path, source: str, revision: str | None = None, decides
         raise ModelError(f"There is no model folder {folder}. Give one that train.fit wrote.")
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
-            found = ", ".join(sorted(p.name for p in folder.iterdir())) or "nothing"
+            there = sorted(p.name for p in folder.iterdir())
+            found = ", ".join(there[:8]) + f" and {len(there) - 8} more" * (len(there) > 8) or "nothing"
             raise ModelError(
                 f"The model folder {folder} lacks {name} (it has: {found}). "
                 "Give a folder that train.fit wrote, or download it again."

@@ -13,7 +13,7 @@ from skin_lesion.answers import PredictAnswer
 from skin_lesion.classes import BY_CODE, CODES, LesionClass
 from skin_lesion.decision import Decision, statistics
 from skin_lesion.images import ImageSource, open_image
-from skin_lesion.quality import hints
+from skin_lesion.quality import colourless, hints
 
 MIDDLE = 3  # of timm's five feature maps of EfficientNet_B0: the last one at a sixteenth of the input
 
@@ -30,6 +30,7 @@ class Prediction:
     revision: str  # Hub commit, or a digest of the weights file
     quality: tuple[str, ...] = ()  # codes of skin_lesion.quality.HINTS
     decision: Decision | None = field(default=None, repr=False)  # the model's; None: it was never calibrated
+    colourless: bool = False  # as skin_lesion.quality.colourless says
 
     @property
     def code(self) -> str:
@@ -63,7 +64,9 @@ class Prediction:
     @property
     def dermatoscopic(self) -> bool | None:
         """Whether the image looks like a dermatoscopic one at all; None where the model was never calibrated."""
-        return None if self.decision is None or self.distance is None else self.distance <= self.decision.farthest
+        if self.decision is None or self.distance is None:
+            return None
+        return not self.colourless and self.distance <= self.decision.farthest
 
     @property
     def ranked(self) -> list[tuple[LesionClass, float]]:
@@ -117,5 +120,5 @@ class Classifier:
         logits = logits[0]  # (7,)
         probabilities = dict(zip(CODES, logits.softmax(0).tolist(), strict=True))
         cut_off = self.decision is not None and self.decision.cut_off(middle)
-        about = self.source, self.revision, hints(opened, cut_off), self.decision
+        about = self.source, self.revision, hints(opened, cut_off), self.decision, colourless(opened)
         return Prediction(probabilities, logits, features, middle, *about)

@@ -14,6 +14,7 @@ DARK = 100  # grey, 0 to 255, that the brightest tenth is to reach, which is ski
 BRIGHT = 245  # grey from which a pixel is taken for burnt out
 OVEREXPOSED = 0.05  # share of such pixels
 BLURRED = 0.36  # sharpness
+COLOURLESS = 7  # of 255 between a pixel's channels, which its most colourful tenth is to reach; in training 14 at least
 FINE, COARSE = 1.0, 2.8  # px, standard deviations of the blurs that sharpness compares
 UPPER = 90  # percentile of what sharpness compares: the edges, not the smooth skin between them
 
@@ -39,6 +40,12 @@ def hints(image: Image.Image, cut_off: bool = False) -> tuple[str, ...]:
     return tuple(code for code in HINTS if found[code])
 
 
+def colourless(image: Image.Image) -> bool:
+    """Whether an RGB image is a grey one: without colours the model takes malignant lesions for benign ones."""
+    pixels = np.asarray(image.resize((SIDE, SIDE), _way(image)), np.int16)
+    return bool(np.percentile(np.ptp(pixels, axis=2), 90) < COLOURLESS)
+
+
 def sharpness(image: Image.Image) -> float:
     """How much of the strength of an image's edges is in their finest detail; 0 if it has none.
 
@@ -53,9 +60,12 @@ def sharpness(image: Image.Image) -> float:
 
 def _grey(image: Image.Image) -> np.ndarray:
     """(SIDE, SIDE) float, 0 to 255."""
+    return np.asarray(image.resize((SIDE, SIDE), _way(image)), np.float64) @ (0.299, 0.587, 0.114)
+
+
+def _way(image: Image.Image) -> Image.Resampling:
     # where it reduces, Hamming keeps as much as a mean over areas does; where it enlarges, it makes steps
-    way = Image.Resampling.HAMMING if min(image.size) >= SIDE else Image.Resampling.BICUBIC
-    return np.asarray(image.resize((SIDE, SIDE), way), np.float64) @ (0.299, 0.587, 0.114)
+    return Image.Resampling.HAMMING if min(image.size) >= SIDE else Image.Resampling.BICUBIC
 
 
 def _blurred(values: np.ndarray, sigma: float) -> np.ndarray:

@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import re
+import runpy
 import sys
 import types
 import zipfile
@@ -26,7 +27,7 @@ from skin_lesion.language import LANGUAGES, translator
 from skin_lesion.model import ModelError
 from skin_lesion.overlay import overlay, render
 from skin_lesion.texts import CITATION, DISCLAIMER, ETHICS, LIMITS
-from skin_lesion.ui import answer, api, classes_tab, gradcam_tab, predict_tab
+from skin_lesion.ui import answer, api, classes_tab, gradcam_tab, predict_tab, privacy
 from skin_lesion.ui.about_tab import about_markdown
 from skin_lesion.ui.gradcam_tab import Page
 
@@ -190,6 +191,12 @@ def test_a_new_image_fills_both_tabs_and_a_bad_one_leaves_no_old_answer(classifi
     answer.begin(None, page)
     ((html, *rest),) = answer.answer(classifier, None, 0.7, False, page)
     assert html == predict_tab.empty(EN) and rest[:5] == [None, "gradcam", None, gradcam_tab.empty(EN), None]
+
+
+def test_without_a_place_for_uploads_the_app_ends_in_one_sentence(monkeypatch):
+    monkeypatch.setattr(privacy, "own_folder", mock.Mock(side_effect=FileExistsError(17, "File exists", "/etc/passwd")))
+    with pytest.raises(SystemExit, match="no place for uploads .*'/etc/passwd'.* Set GRADIO_TEMP_DIR to a folder"):
+        runpy.run_path(app.__file__)
 
 
 def test_small_maps_lie_on_one_scale():

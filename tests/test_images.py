@@ -2,7 +2,7 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from skin_lesion.images import MAX_PIXELS, MIN_SIDE, ImageError, open_image
 
@@ -98,6 +98,26 @@ def test_sixteen_bit_grey_keeps_its_shades():
     shades = np.asarray(opened)[0, :, 0].astype(int)
     assert shades[0] == 0 and shades[-1] == 255
     assert (np.diff(shades) > 0).all()
+
+
+def test_grey_that_would_come_out_next_to_black_is_refused():
+    twelve = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64)
+    for values in (twelve, (twelve // 16).astype(np.int32)):
+        with pytest.raises(ImageError, match="fewer than 16 bits of grey"):
+            open_image(Image.fromarray(values))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_colours_are_those_of_the_profile(mode):
+    """A profile whose red and blue primaries are exchanged, as a browser would show it."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    exchanged = profile.replace(b"rXYZ", b"?XYZ").replace(b"bXYZ", b"rXYZ").replace(b"?XYZ", b"bXYZ")
+    pixels = np.random.default_rng(0).integers(60, 200, (40, 40, 3), dtype=np.uint8)
+    for icc, expected in ((profile, pixels), (exchanged, pixels[..., ::-1]), (b"nonsense", pixels)):
+        file = io.BytesIO()
+        Image.fromarray(pixels).convert(mode).save(file, "PNG", icc_profile=icc)
+        found = np.asarray(open_image(file.getvalue()), int)
+        assert np.abs(found - expected).max() <= 2
 
 
 def test_palette_with_transparency_lies_on_white():

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
 from skin_lesion import load
-from skin_lesion.quality import BLURRED, DARK, HINTS, OVEREXPOSED, SMALL, hints, sharpness
+from skin_lesion.images import open_image
+from skin_lesion.quality import BLURRED, DARK, HINTS, OVEREXPOSED, SMALL, colourless, hints, sharpness
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.jpg"))
 
@@ -38,6 +39,15 @@ def test_each_is_found_by_itself(skin):
     assert hints(skin.filter(ImageFilter.GaussianBlur(12))) == ("blurred",)
     assert "overexposed" in hints(exposed(skin, 2.5))
     assert hints(skin, cut_off=True) == ("cut_off",)
+
+
+def test_a_grey_image_is_no_dermatoscopic_one(bundled):
+    """Its answer would be a benign one, whatever it shows."""
+    for path in EXAMPLES:
+        image = open_image(path)
+        grey = image.convert("L")
+        assert not colourless(image) and bundled.predict(grey).dermatoscopic is False
+        assert not colourless(Image.blend(grey.convert("RGB"), image, 0.5)), "pale is not grey"
 
 
 def test_several_come_in_their_order(skin):
