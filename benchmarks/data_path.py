@@ -202,14 +202,16 @@ def main() -> int:
     args = parser.parse_args()
     if min(args.images, args.batch, args.repeats, *args.sides) < 1 or min(args.sides) < 32:
         parser.error("--images, --batch and --repeats are 1 or more, --sides 32 or more")
+    if not args.out.parent.is_dir():
+        parser.error(f"--out {args.out}: there is no folder {args.out.parent}")
     try:
         with tempfile.TemporaryDirectory() as work:
             report = measure(args, Path(work))
     except (DataError, FitError) as error:
         print(f"benchmarks.data_path: {error}", file=sys.stderr)
         return 1
-    args.out.write_text(report, encoding="utf-8")
     print(report)
+    args.out.write_text(report, encoding="utf-8")
     return 0
 
 

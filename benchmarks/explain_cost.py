@@ -84,9 +84,11 @@ def main() -> int:
     args = parser.parse_args()
     if args.repeats < 1:
         parser.error("--repeats is 1 or more")
+    if not args.out.parent.is_dir():
+        parser.error(f"--out {args.out}: there is no folder {args.out.parent}")
     report = measure(args.repeats)
-    args.out.write_text(report, encoding="utf-8")
     print(report)
+    args.out.write_text(report, encoding="utf-8")
     return 0
 
 

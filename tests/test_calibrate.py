@@ -3,6 +3,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from scipy.special import softmax
 from shared_fixtures import untrained
@@ -52,7 +53,34 @@ def test_calibration_drops_stale_figures_and_adds_up(folder, dataset, image, mon
     assert np.allclose(load(f"local-dir:{folder}").predict(image).logits * 4, before, atol=1e-5)
     metrics = read_metrics(folder)
     assert "test" not in metrics and metrics["calibration"]["part"] == "val"
-    assert "temperature 4.0, both folded" in (folder / "README.md").read_text()
+    assert "part: the temperature 4.0, folded" in (folder / "README.md").read_text()
+
+
+def test_what_no_adjustment_took_out_is_not_given_back(folder, dataset, monkeypatch):
+    metrics = read_metrics(folder)
+    metrics["training"]["options"]["adjust"] = 0
+    write_json(folder / "metrics.json", metrics)
+    monkeypatch.setattr(calibrate, "temperature", lambda labels, logits: 2.0)
+    assert calibrate.calibrate(folder, dataset)["prior"] == 0
+    assert calibrate.calibrate(folder, dataset, prior=0.5)["prior"] == 0.5
+    assert "part: class shares multiplied in to the power 0.5, and the" in (folder / "README.md").read_text()
+
+
+def test_where_the_disk_is_full_the_old_weights_keep_their_figures(folder, dataset, monkeypatch, capsys):
+    monkeypatch.setattr(calibrate, "temperature", lambda labels, logits: 2.0)
+    calibrate.calibrate(folder, dataset, prior=0)
+    (folder / FLIPPED).write_text("hours of work")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def full(weights, path, **_):
+        path.write_bytes(b"half of it")
+        raise SafetensorError("No space left on device (os error 28)")
+
+    monkeypatch.setattr(calibrate, "save_file", full)
+    monkeypatch.setattr("sys.argv", ["calibrate", str(folder), "--data", str(dataset), "--prior", "0.5"])
+    assert calibrate.main() == 1
+    assert "cannot be written to" in (said := capsys.readouterr().err) and "os error 28" in said
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 @pytest.mark.parametrize("priors", [[0.5], [0.0, 0.5]])

@@ -80,6 +80,13 @@ def test_empty_age_is_unknown(copy):
     assert {r.age for r in read_ham10000(copy)} == {None}
 
 
+def test_a_table_that_is_no_utf_8_is_named(copy):
+    table = copy / "HAM10000_metadata.csv"
+    table.write_bytes(table.read_text().encode("utf-16"))
+    with pytest.raises(DataError, match="HAM10000_metadata.csv is not UTF-8 text .*; download it again, or save it as"):
+        read_ham10000(copy)
+
+
 def test_a_table_without_rows_is_refused(copy):
     table = copy / "HAM10000_metadata.csv"
     table.write_text(table.read_text().splitlines()[0] + "\n")

@@ -142,6 +142,16 @@ def folds(model_folder, dataset, tmp_path_factory):
     return made
 
 
+@pytest.fixture
+def into(evaluated, tmp_path):
+    """An evaluated model of the folds' recipe, uncalibrated as they are."""
+    folder = shutil.copytree(evaluated, tmp_path / "model")
+    metrics = read_metrics(folder)
+    del metrics["calibration"]
+    write_json(folder / "metrics.json", metrics)
+    return folder
+
+
 def test_pooled_figures_are_of_every_image_once(folds, dataset):
     pooled = pool.pool(folds)
     records = read_ham10000(dataset)
@@ -150,8 +160,7 @@ def test_pooled_figures_are_of_every_image_once(folds, dataset):
     assert np.array_equal(pooled["confusion"], sum(np.array(s["confusion"]) for s in single))
 
 
-def test_pooled_figures_go_into_a_model_folder_and_its_card(folds, evaluated, tmp_path, monkeypatch, capsys):
-    into = shutil.copytree(evaluated, tmp_path / "model")
+def test_pooled_figures_go_into_a_model_folder_and_its_card(folds, into, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["pool", *map(str, folds), "--into", str(folds[0])])
     assert pool.main() == 1 and "is a fold itself" in capsys.readouterr().err
     monkeypatch.setattr("sys.argv", ["pool", *map(str, folds), "--into", str(into)])
@@ -162,8 +171,7 @@ def test_pooled_figures_go_into_a_model_folder_and_its_card(folds, evaluated, tm
     assert "| age: 50 to 69 | 84 | 42 |" in card
 
 
-def test_pooled_figures_are_not_written_beside_another_recipe(folds, evaluated, tmp_path, monkeypatch, capsys):
-    into = shutil.copytree(evaluated, tmp_path / "model")
+def test_pooled_figures_are_not_written_beside_another_recipe(folds, into, monkeypatch, capsys):
     metrics = read_metrics(into)
     metrics["training"]["options"]["lr"] = 0.5
     write_json(into / "metrics.json", metrics)
@@ -194,7 +202,7 @@ def test_a_damaged_image_is_named(evaluated, dataset, tmp_path, monkeypatch):
     assert (folder / "metrics.json").read_text() == before
 
 
-def test_folds_that_do_not_belong_together_are_refused(folds, evaluated, tmp_path):
+def test_folds_that_do_not_belong_together_are_refused(folds, evaluated, into, tmp_path):
     with pytest.raises(ModelError, match="1/3 to 3/3; given: 1/3, 2/3"):
         pool.pool(folds[:2])
     with pytest.raises(ModelError, match="given: 1/3, 2/3, 2/3"):
@@ -207,9 +215,13 @@ def test_folds_that_do_not_belong_together_are_refused(folds, evaluated, tmp_pat
     write_json(other / "metrics.json", metrics)
     with pytest.raises(ModelError, match="other was trained with other options than .*fold1: lr"):
         pool.pool([*folds[:2], other])
-    metrics = read_metrics(evaluated)
+    write_json(other / "metrics.json", read_metrics(folds[2]) | {"calibration": {"prior": 0.5}})
+    with pytest.raises(ModelError, match="other was trained with other options than .*: prior of the calibration"):
+        pool.pool([*folds[:2], other])
+    with pytest.raises(ModelError, match="model was trained otherwise than the folds .prior of the calibration"):
+        pool.pool(folds, evaluated)
+    metrics = read_metrics(into)
     metrics["training"] |= {"options": read_metrics(folds[0])["training"]["options"], "averaged": []}
-    into = shutil.copytree(evaluated, tmp_path / "soup")
     write_json(into / "metrics.json", metrics)
-    with pytest.raises(ModelError, match="soup was trained otherwise than the folds .several runs"):
+    with pytest.raises(ModelError, match="model was trained otherwise than the folds .several runs"):
         pool.pool(folds, into)

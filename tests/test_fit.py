@@ -121,6 +121,10 @@ def test_cache_notices_changed_and_damaged_images(dataset, tmp_path):
     shutil.copyfile(records[50].path, records[0].path)
     second = load_images(records, 32, folder=tmp_path / "cache")
     assert np.array_equal(second[0], first[50]) and np.array_equal(second[1:], first[1:])
+    for file in (tmp_path / "cache").glob("*.npy"):
+        file.write_bytes(file.read_bytes()[:-1000])
+    with pytest.raises(DataError, match="npy, the decoded images, is damaged .*; delete it, and it is made again"):
+        load_images(records, 32, folder=tmp_path / "cache")
     records[2].path.write_bytes(b"no image")
     with pytest.raises(DataError, match=f"{records[2].path}: This file is not an image"):
         load_images(records, 32, folder=tmp_path / "cache")

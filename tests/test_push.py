@@ -33,6 +33,18 @@ ADDED = {
 } | FIGURES
 
 
+CALIBRATED = {"decision.json", "ood.safetensors", "foreign_distances.csv"}
+
+
+def uncalibrated(folder):
+    """As it were without train.calibrate."""
+    metrics = json.loads((folder / "metrics.json").read_text())
+    del metrics["calibration"], metrics["test"]["decision"], metrics["test"]["foreign"]
+    write_json(folder / "metrics.json", metrics)
+    for name in CALIBRATED:
+        (folder / name).unlink()
+
+
 def test_a_push_is_one_commit_of_the_model_and_nothing_else(hub, published, evaluated, transport):
     repo, commit, out, asked = published
     first, second = hub.repos[repo].commits.values()  # the empty repository, and ours
@@ -74,11 +86,9 @@ def test_pushing_again_adds_no_commit_and_what_the_model_lost_is_removed(hub, ev
     assert first[0] == again[0] == 0 and len(hub.repos["user/again"].commits) == 2
     hub.repos["user/again"].commit({**hub.repos["user/again"].commits[hub.head("user/again")], "NOTES.md": b"theirs"})
     copy = shutil.copytree(evaluated, tmp_path / "model")
-    for name in ADDED - FIGURES:
-        (copy / name).unlink()
-    shutil.rmtree(copy / "figures")
+    uncalibrated(copy)
     assert ours(run_push, [copy, "--repo", "user/again"])[0] == 0
-    assert set(hub.files("user/again")) == BASIC | {".gitattributes", "NOTES.md"}
+    assert set(hub.files("user/again")) == (BASIC | ADDED | {".gitattributes", "NOTES.md"}) - CALIBRATED
 
 
 def test_a_dry_run_lists_files_and_sizes_and_asks_the_hub_nothing(hub, evaluated, ours):
@@ -187,7 +197,12 @@ def test_a_model_without_held_out_figures_or_that_does_not_load_is_refused(
     status, out = ours(run_push, [copy, "--repo", "user/refused", "--dry-run"])
     assert status == 1 and "damaged or incomplete" in out
     shutil.copy(evaluated / "model.safetensors", copy)
-    (copy / "decision.json").unlink()
+    for name in ("altered_answers.csv", "figures/roc.png"):
+        (copy / name).rename(copy / "kept")
+        status, out = ours(run_push, [copy, "--repo", "user/refused", "--dry-run"])
+        assert status == 1 and f"lacks {name}, of which its metrics.json and card tell" in out
+        (copy / "kept").rename(copy / name)
+    uncalibrated(copy)
     torch.save({"mean": torch.zeros(7)}, copy / "ood.safetensors")
     status, out = ours(run_push, [copy, "--repo", "user/refused", "--dry-run"])
     assert status == 1 and "ood.safetensors is not a safetensors file" in out

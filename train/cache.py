@@ -51,7 +51,10 @@ def load_images(records: Sequence[Record], side: int, recompressed: bool = False
             ) from None
         finally:
             partial.unlink(missing_ok=True)
-    return np.load(file, mmap_mode="r")
+    try:
+        return np.load(file, mmap_mode="r")
+    except (ValueError, EOFError) as error:
+        raise DataError(f"{file}, the decoded images, is damaged ({error}); delete it, and it is made again.") from None
 
 
 def _build(path: Path, records: Sequence[Record], side: int, recompressed: bool) -> None:

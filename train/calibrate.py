@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
@@ -48,7 +49,7 @@ from train.data import DataError, Record, add_data_argument, given_path, open_ma
 from train.decisions import KEPT, familiarity, farthest, operating_points, set_thresholds
 from train.evaluate import part_of_training_split
 from train.files import whole
-from train.folder import as_trained, calibration_of, drop_figures, write_json
+from train.folder import as_trained, calibration_of, drop_figures, not_written, write_json
 from train.metrics import ece
 from train.options import number
 from train.predictions import predict_all
@@ -100,7 +101,7 @@ def calibrate(folder: Path, data: Path, prior: float | None = None) -> dict:
     """Fold prior and temperature into the folder, write its decision.json and ood.safetensors.
 
     prior: tau of the shift tau * log(class share of the training part), in place of one that was folded in before;
-        None for that one, or for PRIOR where there was none.
+        None for that one, or, where there was none, for PRIOR of what the logit adjustment took out.
 
     Returns:
         What metrics.json now says of the calibration.
@@ -117,7 +118,7 @@ def calibrate(folder: Path, data: Path, prior: float | None = None) -> dict:
     done = calibration_of(metrics, weights_digest(folder))
     earlier = done or {"temperature": 1.0, "prior": 0.0, "class_share": share_of}
     if prior is None:
-        prior = done["prior"] if done else PRIOR
+        prior = done["prior"] if done else PRIOR * metrics["training"]["options"]["adjust"]
     # (7,); divided as the logits are already: as if the prior had come first, which is what metrics.json will say
     shift = (prior - earlier["prior"]) * np.log(share) / earlier["temperature"]
     raw = torch.stack([logits for logits, _ in answers]).double().numpy()  # (N, 7)
@@ -154,7 +155,6 @@ def calibrate(folder: Path, data: Path, prior: float | None = None) -> dict:
 
     for stale in ("test", "external", "explanations", "weights"):
         metrics.pop(stale, None)
-    drop_figures(folder)
     calibration = {
         "part": "val",
         "temperature": round(t * earlier["temperature"], 4),  # of both, if the folder was calibrated before
@@ -165,6 +165,7 @@ def calibrate(folder: Path, data: Path, prior: float | None = None) -> dict:
     }
 
     def record(digest: str, **more: Any) -> None:
+        drop_figures(folder)  # not before: where the new weights cannot be written, the old ones keep theirs
         metrics["calibration"] = {**calibration, "weights": digest, **more}
         write_json(folder / METRICS, metrics)
 
@@ -189,13 +190,17 @@ def main() -> int:
         "--prior",
         type=number(0, 1),
         metavar="TAU",
-        help=f"part of the class shares to give back, 0 to 1 (default: that of an earlier calibration, else {PRIOR})",
+        help=f"part of the class shares to give back, 0 to 1 (default: that of an earlier calibration, else "
+        f"{PRIOR} of what the logit adjustment took out)",
     )
     args = parser.parse_args()
     try:
         found = calibrate(args.model, args.data, args.prior)
     except (DataError, ModelError) as error:
         print(f"train.calibrate: {error}", file=sys.stderr)
+        return 1
+    except (OSError, SafetensorError) as error:
+        print(f"train.calibrate: {not_written(args.model, error)}", file=sys.stderr)
         return 1
     print(
         f"prior {found['prior']:g}, temperature {found['temperature']:.3f}; "

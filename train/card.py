@@ -261,13 +261,14 @@ def _training(record: dict[str, Any]) -> str:
         if teachers
         else ""
     )
+    averaged = f"averaged weights (EMA {options['ema']:g}); " if options["ema"] else ""
     mixup = f"mixup {options['mixup']:g}; " if options.get("mixup") else ""
     disturbed = f"blur, sharpening and noise of strength {options['disturb']:g}; " if options.get("disturb") else ""
     frozen = f"stem and first {options['freeze']} stages left as they were; " if options.get("freeze") else ""
     return (
         f"{before}{start}{record['images']:,} images, {schedule}; {frozen}AdamW, batch {options['batch']}, "
         f"peak learning rate {options['lr']:g}, cosine; "
-        f"averaged weights (EMA {options['ema']:g}); {mixup}{disturbed}{taught}"
+        f"{averaged}{mixup}{disturbed}{taught}"
         f"label smoothing {options['smoothing']:g}; logit adjustment {options['adjust']:g} "
         f"for the rare classes (arXiv:2007.07314); seed {options['seed']}."
     )
@@ -284,9 +285,15 @@ def _calibration(metrics: dict[str, Any]) -> str:
         if "ece_before_calibration" in test
         else ""
     )
+    prior = f"class shares {{}} to the power {found['prior']:g}, {{}}and the temperature {found['temperature']}, both"
+    if not found["prior"]:
+        folded = f"the temperature {found['temperature']},"
+    elif metrics["training"]["options"]["adjust"]:
+        folded = prior.format("given back", "which the logit adjustment took out, ")
+    else:
+        folded = prior.format("multiplied in", "")
     return (
-        f"Calibrated on the validation part: class shares given back to the power {found['prior']:g}, which the logit "
-        f"adjustment took out, and the temperature {found['temperature']}, both folded into the last layer: "
+        f"Calibrated on the validation part: {folded} folded into the last layer: "
         f"expected calibration error there {number(found['ece_before'])} before, {number(found['ece_after'])} after"
         f"{held_out}.\n\n"
     )

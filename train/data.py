@@ -92,17 +92,17 @@ def read_ham10000(folder: str | os.PathLike) -> list[Record]:
             f"{folder} has no HAM10000_metadata.csv (found there: {found}). "
             f"Give the unpacked HAM10000 folder; download: {DOWNLOAD}."
         )
-    with open(table, newline="", encoding="utf-8-sig") as file:
-        head = file.readline()
-        file.seek(0)
-        reader = csv.DictReader(file, delimiter="\t" if "\t" in head else ",")
-        missing = [c for c in COLUMNS if c not in (reader.fieldnames or ())]
-        if missing:
-            raise DataError(
-                f"{table} lacks the column(s) {', '.join(missing)}; "
-                f"it has: {', '.join(reader.fieldnames or ()) or 'none'}."
-            )
-        rows = list(reader)
+    try:
+        lines = table.read_text(encoding="utf-8-sig").splitlines(keepends=True)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{table} is not UTF-8 text ({error}); download it again, or save it as UTF-8.") from None
+    reader = csv.DictReader(lines, delimiter="\t" if lines and "\t" in lines[0] else ",")
+    missing = [c for c in COLUMNS if c not in (reader.fieldnames or ())]
+    if missing:
+        raise DataError(
+            f"{table} lacks the column(s) {', '.join(missing)}; it has: {', '.join(reader.fieldnames or ()) or 'none'}."
+        )
+    rows = list(reader)
     _check_rows(table, rows)
 
     paths = {

@@ -41,6 +41,7 @@ from train.folder import (
     as_trained,
     calibration_of,
     metrics_now,
+    not_written,
     write_json,
 )
 from train.foreign import foreign_images
@@ -127,6 +128,8 @@ def evaluate(folder: Path, data: Path, foreign: Path | None = None) -> dict[str,
     metrics, records = read_metrics(folder), read_ham10000(data)
     test = part_of_training_split(records, metrics, folder, "test")
     lesions = merge_lesions(records)
+    if foreign:
+        next(foreign_images(foreign))  # refuses a wrong folder before the work
     write_predictions(folder / PREDICTIONS, classifier, test, lesions, "test part")
     write_predictions(folder / FLIPPED, replace(classifier, flips=True), test, lesions, "four orientations")
     if classifier.decision:
@@ -161,6 +164,9 @@ def main() -> int:
         metrics = evaluate(args.model, args.data, args.foreign)
     except (DataError, ModelError) as error:
         print(f"train.evaluate: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"train.evaluate: {not_written(args.model, error)}", file=sys.stderr)
         return 1
     print(headline_lines(metrics["test"]))
     if "decision" not in metrics["test"]:

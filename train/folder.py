@@ -150,6 +150,11 @@ def drop_figures(folder: Path) -> None:
     shutil.rmtree(folder / FIGURES, ignore_errors=True)
 
 
+def not_written(folder: Path, error: Exception) -> str:
+    """The sentence for an OSError or safetensors' own on the way to a file of the folder."""
+    return f"A file cannot be written to {folder} ({error}). Make room there, or let yourself write, and run it again."
+
+
 def write_json(path: Path, value: Any) -> None:
     with whole(path) as partial:
         partial.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

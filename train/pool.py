@@ -46,7 +46,7 @@ def pool(folders: Sequence[Path], into: Path | None = None) -> dict[str, Any]:
         options = {k: v for k, v in metrics["training"]["options"].items() if k != "fold"}
         made = metrics["split"]
         about = {"seed of the split": made["seed"], "number of images": sum(made["images"].values())}
-        about["calibration"] = "calibration" in metrics
+        about["prior of the calibration"] = _prior(metrics)
         runs.append(about | options)
         found.append(read_predictions(folder / PREDICTIONS))
     k = folds[0][1]
@@ -62,11 +62,19 @@ def pool(folders: Sequence[Path], into: Path | None = None) -> dict[str, Any]:
     return {"folds": k, **figures_of(Predictions.concatenate(found), None)}
 
 
+def _prior(metrics: dict[str, Any]) -> float | None:
+    """It decides which class is the most probable; None where there was no calibration."""
+    return metrics.get("calibration", {}).get("prior")
+
+
 def _check_recipe(into: Path, fold: Path) -> None:
     made = read_metrics(into)
     if "training" not in made or "fold" in made["split"]:
         raise ModelError(f"--into {into} is no model folder of train.fit, or is a fold itself.")
-    options = [read_metrics(folder)["training"]["options"] for folder in (fold, into)]
+    options = [
+        {**found["training"]["options"], "prior of the calibration": _prior(found)}
+        for found in (read_metrics(folder) for folder in (fold, into))
+    ]
     other = sorted(k for k in options[0] if k != "fold" and options[0][k] != options[1].get(k))
     if other or {"before", "averaged"} & made["training"].keys():
         raise ModelError(

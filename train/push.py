@@ -18,6 +18,7 @@ import io
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, get_token
 from huggingface_hub.errors import (
@@ -32,11 +33,11 @@ from safetensors import SafetensorError, safe_open
 
 from skin_lesion import examples, hub
 from skin_lesion.classes import CODES
-from skin_lesion.model import METRICS, ModelError, load, read_metrics
+from skin_lesion.model import DECISION, METRICS, OOD, ModelError, load, read_metrics
 from train.card import model_card
 from train.data import DataError, Record, add_data_argument, given_path, read_ham10000
 from train.evaluate import part_of_training_split
-from train.folder import FIGURES, MEASURED
+from train.folder import ALTERED, CAPTIONS, EXPLANATIONS, FIGURES, FLIPPED, FOREIGN, MEASURED, PREDICTIONS, QUALITY
 from train.split import merge_lesions
 
 CARD = "README.md"
@@ -62,6 +63,16 @@ def is_part(path: str) -> bool:
     return path in FILES or bool(EXTERNAL.fullmatch(path) or (folder in PICTURES and examples.NAME.fullmatch(name)))
 
 
+def _told_of(metrics: dict[str, Any]) -> set[str]:
+    """The files that belong to the figures in metrics.json."""
+    names = {PREDICTIONS, FLIPPED, ALTERED, QUALITY, *(f"{FIGURES}/{name}" for name in CAPTIONS)}
+    if "calibration" in metrics:
+        names |= {DECISION, OOD, FOREIGN}
+    if "explanations" in metrics:
+        names.add(EXPLANATIONS)
+    return names | {f"external_{name}.csv" for name in metrics.get("external", {})}
+
+
 def what_to_upload(folder: Path, repo: str) -> Upload:
     """The files of a model folder, with the card of this repository.
 
@@ -76,6 +87,11 @@ def what_to_upload(folder: Path, repo: str) -> Upload:
             f"run python -m train.evaluate {folder} --data HAM10000 first."
         )
     there = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    if missing := sorted(_told_of(metrics) - set(there)):
+        raise ModelError(
+            f"{folder} lacks {', '.join(missing)}, of which its {METRICS} and card tell. Put back what was taken out, "
+            "or measure again: train.calibrate, train.evaluate and train.explain_eval write them."
+        )
     upload: Upload = {name: path for name, path in there.items() if is_part(name)}
     for path in (there[name] for name in upload if name.endswith(".safetensors")):
         try:
