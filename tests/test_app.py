@@ -249,6 +249,8 @@ def test_a_slow_map_gives_up_as_soon_as_something_newer_is_wanted(classifier, pi
 
 def test_an_answer_in_the_making_is_given_up_as_soon_as_there_is_another_image(classifier, picture):
     """Else it would stand beside the picture of the other one."""
+    asked = {getattr(event.fn, "func", event.fn): event for event in app.demo.fns.values()}
+    assert not asked[answer.begin].queue and asked[answer.answer].trigger_mode == "multiple", "none waits"
     nothing = (gr.skip(),) * 8
     for steps_before in (0, 1):
         page = Page()
