@@ -18,7 +18,7 @@ MAX_PIXELS = 50_000_000  # a 50-megapixel photograph needs 150 MB as RGB
 MIN_SIDE = 32  # px; below this nothing of a lesion can be seen
 MAX_BYTES = 40_000_000  # of the file
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")  # JPEG includes the MPO of many phones
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
+SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 
 # Pillow's decoders raise any of these on damaged files, and OSError
 DAMAGE = (SyntaxError, ValueError, EOFError, TypeError, KeyError, IndexError, OverflowError, struct.error)

@@ -121,12 +121,18 @@ def _read_decision(folder: Path, digest: str) -> Decision | None:
     value = _read_json(folder / DECISION)
     _same_weights(value, digest, folder / DECISION)
     try:
-        return Decision.from_json(value, load_file(folder / OOD))
+        decision, digest = Decision.from_json(value, load_file(folder / OOD)), file_digest(folder / OOD)
     except (OSError, SafetensorError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise ModelError(
             f"{folder / DECISION} and {OOD} are damaged or not what train.calibrate writes ({error}); "
             "copy or download both again, or run train.calibrate."
         ) from error
+    if value["ood"].get("digest", digest) != digest:  # calibrations before there was this have none
+        raise ModelError(
+            f"{folder / OOD} is {digest}, but the thresholds in {DECISION} are of {value['ood']['digest']}: "
+            "the folder mixes two models. Copy or download it whole again, or run train.calibrate."
+        )
+    return decision
 
 
 def _same_weights(written: dict[str, Any], digest: str, path: Path) -> None:
@@ -152,9 +158,13 @@ def _check_config(folder: Path) -> None:
         )
 
 
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number of JSON")
+
+
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
     except (OSError, ValueError) as error:
         raise ModelError(f"{path} cannot be read ({error}); copy or download it again.") from error
     if not isinstance(value, dict):

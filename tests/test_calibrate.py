@@ -1,3 +1,5 @@
+import re
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -126,7 +128,14 @@ def test_a_folder_with_thresholds_of_other_weights_or_damaged_ones_is_refused(fo
     with pytest.raises(ModelError, match="decision.json and ood.safetensors are damaged .* run train.calibrate"):
         load(f"local-dir:{folder}")
     (folder / "gone").rename(folder / "ood.safetensors")
-    for broken in (good.replace('"mel"', '"melanoma"'), good.replace('"threshold"', '"limit"'), good[:-20]):
+    tensors = load_file(folder / "ood.safetensors")
+    shutil.copy(folder / "ood.safetensors", folder / "kept")
+    save_file({name: tensor * 2 for name, tensor in tensors.items()}, folder / "ood.safetensors")
+    with pytest.raises(ModelError, match="ood.safetensors is sha256:.* mixes two models"):
+        load(f"local-dir:{folder}")
+    (folder / "kept").rename(folder / "ood.safetensors")
+    nan = re.sub('"mel": [0-9.]+', '"mel": NaN', good)
+    for broken in (good.replace('"mel"', '"melanoma"'), good.replace('"threshold"', '"limit"'), good[:-20], nan):
         (folder / "decision.json").write_text(broken)
         with pytest.raises(ModelError, match="decision.json"):
             load(f"local-dir:{folder}")

@@ -175,6 +175,7 @@ def calibrate(folder: Path, data: Path, prior: float | None = None) -> dict:
     with whole(folder / OOD) as partial:
         save_file(reference, partial)
         partial.chmod(0o644)  # safetensors writes 0600, but a server may run as somebody else
+    decision["ood"]["digest"] = file_digest(folder / OOD)
     write_json(folder / DECISION, {"weights": weights_digest(folder), **decision})
     write_card(folder, metrics)
     return metrics["calibration"]
