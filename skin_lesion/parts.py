@@ -17,8 +17,8 @@ def foreign_html(t: Translator) -> str:
     """The warning before anything is said of a picture that looks like no dermatoscopic image."""
     lead = t("This does not look like a dermatoscopic image.")
     text = t(
-        "The model has only ever seen skin lesions through a dermatoscope, and names one of seven whatever it is "
-        "shown: of this picture its answer says nothing. If a spot worries you, show it to a clinician."
+        "The model has only ever seen skin lesions in colour, through a dermatoscope, and names one of seven whatever "
+        "it is shown: of this picture its answer says nothing. If a spot worries you, show it to a clinician."
     )
     return f'<div class="notice foreign" role="alert"><strong>{lead}</strong> {text}</div>'
 
