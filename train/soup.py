@@ -4,8 +4,9 @@
 
 Where runs began with the same trained weights, the mean of their weights can come near to the mean of their answers
 (Wortsman et al. 2022, https://arxiv.org/abs/2203.05482), at the cost of one; the mean of runs that began anew knows
-nothing. Which it is, train.compare shows. Batch norm's statistics are averaged too, not measured anew; what
-train.calibrate did to the weights is taken out first. A folder that is given twice counts twice. Next: train.calibrate.
+nothing. Which it is, train.compare shows. Batch norm's statistics are averaged too; measured anew on the training part
+they made the bundled model worse (results/LOG.md). What train.calibrate did to the weights is taken out first. A folder
+that is given twice counts twice. Next: train.calibrate.
 """
 
 import argparse
