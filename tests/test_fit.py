@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from tiny import options
 
 from skin_lesion.model import WEIGHTS, load
-from train import fit, loop, start
+from train import files, fit, loop, start
 from train.cache import load_images
 from train.data import DataError, read_ham10000
 from train.device import pick_device, place
@@ -109,6 +109,15 @@ def test_weights_of_another_run_bring_their_history_but_only_on_the_same_split(t
         start.earlier_training(weights, "0" * 16)
     assert start.earlier_training("imagenet", "0" * 16) == {}
     assert start.earlier_training(str(tmp_path / "plain.safetensors"), "0" * 16) == {}
+
+
+def test_two_runs_do_not_share_a_folder(dataset, tmp_path):
+    with files.alone(tmp_path) as free:
+        assert free
+        with pytest.raises(FitError, match="Another train.fit writes to .*, or give another --out"):
+            loop.fit(options(dataset, tmp_path))
+    with files.alone(tmp_path) as free:
+        assert free
 
 
 def test_cache_notices_changed_and_damaged_images(dataset, tmp_path):

@@ -25,6 +25,27 @@ def whole(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+@contextmanager
+def alone(folder: Path) -> Iterator[bool]:
+    """Yield whether no other process is within this for the folder. Where the system knows no such locks, it is so."""
+    try:
+        import fcntl  # not on Windows
+
+        handle = os.open(folder, os.O_RDONLY)
+    except (ImportError, OSError):
+        yield True
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # it goes with the process, however that ends
+        free = True
+    except OSError as error:
+        free = not isinstance(error, BlockingIOError)
+    try:
+        yield free
+    finally:
+        os.close(handle)
+
+
 def read_rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
     """The rows of a CSV in a model folder. Raises ModelError where it is missing or lacks a column, as an older one."""
     if not path.is_file():

@@ -13,6 +13,7 @@ bit for bit. Several processes train together as train/processes.py says.
 import json
 import math
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -36,6 +37,7 @@ from train.card import write_card
 from train.checkpoint import plain, read_checkpoint, restore, save_checkpoint
 from train.data import Record, read_ham10000
 from train.device import pick_amp, pick_device, place
+from train.files import alone
 from train.folder import check_new, drop_figures, save_model_folder
 from train.metrics import balanced_accuracy
 from train.options import FitError, Options
@@ -50,13 +52,15 @@ MAX_SKIPPED = 20  # steps in a row without finite gradients before training give
 
 def fit(options: Options) -> Path:
     """Train as the options say and return the model folder."""
-    with processes() as group:
+    with processes() as group, ExitStack() as held:
+        group.first(lambda: _check(options, group))
+        if not group.first(lambda: held.enter_context(alone(options.out))):
+            raise FitError(f"Another train.fit writes to {options.out}. Wait until it ends, or give another --out.")
         _fit(options, group)
     return options.out
 
 
 def _fit(options: Options, group: Processes) -> None:
-    group.first(lambda: _check(options, group))
     device = pick_device(options.device, group)
     # what "auto" came to is kept with the run, and a resumed run must come to the same
     options = replace(
