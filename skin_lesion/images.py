@@ -52,11 +52,11 @@ def image_files(folder: Path) -> list[Path]:
 def open_image(source: ImageSource | None) -> Image.Image:
     """Open a path, the bytes of a file, an array (H, W), (H, W, 3|4) uint8, or a PIL image.
 
-    Returns an upright RGB image without metadata. Transparent parts become white, 16-bit grey is
-    scaled to 8 bits, an animation gives its first frame.
+    Returns an upright RGB image without metadata, in the colours of sRGB. Transparent parts become white, 16-bit
+    grey is scaled to 8 bits, an animation gives its first frame.
 
     Raises:
-        ImageError: no image, not an image, damaged, too small or too large.
+        ImageError: no image, not an image, damaged, too small or too large, or of grey whose white is unknown.
     """
     if source is None:
         raise ImageError("There is no image yet: choose or drop one first.")

@@ -119,6 +119,7 @@ class Classifier:
             features, middle = features[:1].clone(), middle[:1].clone()  # of the image as it is, without the rest
         logits = logits[0]  # (7,)
         probabilities = dict(zip(CODES, logits.softmax(0).tolist(), strict=True))
-        cut_off = self.decision is not None and self.decision.cut_off(middle)
-        about = self.source, self.revision, hints(opened, cut_off), self.decision, colourless(opened)
+        grey = colourless(opened)
+        cut_off = self.decision is not None and not grey and self.decision.cut_off(middle)
+        about = self.source, self.revision, hints(opened, cut_off), self.decision, grey
         return Prediction(probabilities, logits, features, middle, *about)

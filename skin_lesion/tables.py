@@ -94,7 +94,8 @@ def foreign_table(test: dict[str, Any]) -> str:
     lead = (
         f"Share of the held-out dermatoscopic images that are taken for such: {kept}. Share of "
         f"{foreign['images']} other pictures ({test['foreign_source']}) that are noticed: "
-        f"{number(foreign['caught'])}; AUROC of the distance: {number(foreign['auroc'])}."
+        f"{number(foreign['caught'])}; AUROC of the distance: {number(foreign['auroc'])}. All by the distance; a grey "
+        "image is taken for such whatever its distance."
     )
     if test["foreign_source"] == "built in":
         lead += (

@@ -107,7 +107,14 @@ def evaluated(model_folder, dataset, tmp_path_factory) -> Path:
         patch.setattr(evaluate, "foreign_images", lambda folder: islice(foreign_images(folder), 0, 64, 8))
         calibrate.calibrate(folder, dataset)
         evaluate.evaluate(folder, dataset)
-    for name in ("checkpoint.pt", "pytorch_model.bin", "log.txt", "figures/.hidden", "figures/roc.bin"):
+    for name in (
+        "checkpoint.pt",
+        "external_none.csv",
+        "pytorch_model.bin",
+        "log.txt",
+        "figures/.hidden",
+        "figures/roc.bin",
+    ):
         (folder / name).write_bytes(b"must stay at home")
     return folder
 

@@ -76,6 +76,7 @@ def test_what_other_commands_write_meanwhile_stays_and_no_figure_comes_to_other_
         with pytest.raises(ModelError, match="weights in .* were replaced meanwhile"):
             evaluate.evaluate(folder, dataset)
         expected = read_metrics(evaluated) | {"other": "figures"}
+        assert not (folder / "test_predictions.csv").exists()
     else:
         expected = evaluate.evaluate(folder, dataset)
         assert expected["other"] == "figures"

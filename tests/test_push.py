@@ -97,7 +97,10 @@ def test_a_dry_run_lists_files_and_sizes_and_asks_the_hub_nothing(hub, evaluated
     assert status == 0 and len(hub.log) == asked and "user/dry" not in hub.repos
     listed = dict(reversed(line.split(" bytes  ")) for line in out.splitlines() if " bytes  " in line)
     assert set(listed) == BASIC | ADDED
-    assert "stays here: checkpoint.pt, figures/.hidden, figures/roc.bin, log.txt, pytorch_model.bin\n" in out
+    assert (
+        "stays here: checkpoint.pt, external_none.csv, figures/.hidden, figures/roc.bin, log.txt, pytorch_model.bin\n"
+        in out
+    )
     assert int(listed["model.safetensors"].replace(",", "")) == (evaluated / "model.safetensors").stat().st_size
 
 

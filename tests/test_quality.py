@@ -47,6 +47,7 @@ def test_a_grey_image_is_no_dermatoscopic_one(bundled):
         image = open_image(path)
         grey = image.convert("L")
         assert not colourless(image) and bundled.predict(grey).dermatoscopic is False
+        assert "cut_off" not in bundled.predict(grey.crop((300, 0, 600, 450))).quality
         assert not colourless(Image.blend(grey.convert("RGB"), image, 0.5)), "pale is not grey"
 
 

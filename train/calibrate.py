@@ -49,7 +49,7 @@ from train.data import DataError, Record, add_data_argument, given_path, open_ma
 from train.decisions import KEPT, familiarity, farthest, operating_points, set_thresholds
 from train.evaluate import part_of_training_split
 from train.files import whole
-from train.folder import as_trained, calibration_of, drop_figures, not_written, write_json
+from train.folder import as_trained, calibration_of, drop_figures, trouble, write_json
 from train.metrics import ece
 from train.options import number
 from train.predictions import predict_all
@@ -101,7 +101,8 @@ def calibrate(folder: Path, data: Path, prior: float | None = None) -> dict:
     """Fold prior and temperature into the folder, write its decision.json and ood.safetensors.
 
     prior: tau of the shift tau * log(class share of the training part), in place of one that was folded in before;
-        None for that one, or, where there was none, for PRIOR of what the logit adjustment took out.
+        None for that one, or, where there was none, for PRIOR after --adjust 1, and for as much more or less as
+        another logit adjustment took out.
 
     Returns:
         What metrics.json now says of the calibration.
@@ -118,7 +119,7 @@ def calibrate(folder: Path, data: Path, prior: float | None = None) -> dict:
     done = calibration_of(metrics, weights_digest(folder))
     earlier = done or {"temperature": 1.0, "prior": 0.0, "class_share": share_of}
     if prior is None:
-        prior = done["prior"] if done else PRIOR * metrics["training"]["options"]["adjust"]
+        prior = done["prior"] if done else max(0, metrics["training"]["options"]["adjust"] - 1 + PRIOR)
     # (7,); divided as the logits are already: as if the prior had come first, which is what metrics.json will say
     shift = (prior - earlier["prior"]) * np.log(share) / earlier["temperature"]
     raw = torch.stack([logits for logits, _ in answers]).double().numpy()  # (N, 7)
@@ -189,10 +190,10 @@ def main() -> int:
     add_data_argument(parser)
     parser.add_argument(
         "--prior",
-        type=number(0, 1),
+        type=number(0, 4),
         metavar="TAU",
-        help=f"part of the class shares to give back, 0 to 1 (default: that of an earlier calibration, else "
-        f"{PRIOR} of what the logit adjustment took out)",
+        help="part of the class shares to give back; 1 for all that --adjust 1 took out (default: that of an earlier "
+        f"calibration, else {PRIOR} after --adjust 1, and as much more or less as another took out)",
     )
     args = parser.parse_args()
     try:
@@ -201,7 +202,7 @@ def main() -> int:
         print(f"train.calibrate: {error}", file=sys.stderr)
         return 1
     except (OSError, SafetensorError) as error:
-        print(f"train.calibrate: {not_written(args.model, error)}", file=sys.stderr)
+        print(f"train.calibrate: {trouble(args.model, error)}", file=sys.stderr)
         return 1
     print(
         f"prior {found['prior']:g}, temperature {found['temperature']:.3f}; "

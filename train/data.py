@@ -10,6 +10,7 @@ the metadata may be separated by tabs, so the Dataverse's download works too onc
 
 import argparse
 import csv
+import io
 import os
 from collections import Counter
 from dataclasses import dataclass
@@ -93,10 +94,12 @@ def read_ham10000(folder: str | os.PathLike) -> list[Record]:
             f"Give the unpacked HAM10000 folder; download: {DOWNLOAD}."
         )
     try:
-        lines = table.read_text(encoding="utf-8-sig").splitlines(keepends=True)
+        text = table.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise DataError(f"{table} cannot be read ({error.strerror}); change who may, or copy it.") from None
     except UnicodeDecodeError as error:
         raise DataError(f"{table} is not UTF-8 text ({error}); download it again, or save it as UTF-8.") from None
-    reader = csv.DictReader(lines, delimiter="\t" if lines and "\t" in lines[0] else ",")
+    reader = csv.DictReader(io.StringIO(text), delimiter="\t" if "\t" in text.partition("\n")[0] else ",")
     missing = [c for c in COLUMNS if c not in (reader.fieldnames or ())]
     if missing:
         raise DataError(

@@ -41,7 +41,7 @@ from train.folder import (
     as_trained,
     calibration_of,
     metrics_now,
-    not_written,
+    trouble,
     write_json,
 )
 from train.foreign import foreign_images
@@ -138,7 +138,12 @@ def evaluate(folder: Path, data: Path, foreign: Path | None = None) -> dict[str,
     write_hints(folder / QUALITY, classifier, test, data)
     section = held_out_section(folder, classifier.decision, metrics) | {"image_size": image_size(test)}
     section["foreign_source"] = foreign.name if foreign else "built in"
-    metrics = metrics_now(folder, classifier.revision) | {"weights": classifier.revision, "test": section}
+    try:
+        metrics = metrics_now(folder, classifier.revision) | {"weights": classifier.revision, "test": section}
+    except ModelError:
+        for name in (PREDICTIONS, FLIPPED, FOREIGN, ALTERED, QUALITY):  # answers of the old weights
+            (folder / name).unlink(missing_ok=True)
+        raise
     found = read_predictions(folder / PREDICTIONS)
     below = f"{section['images']:,} held-out images of {section['lesions']:,} lesions; weights {classifier.revision}"
     write_figures(folder / FIGURES, found.labels, found.probabilities, below)
@@ -166,7 +171,7 @@ def main() -> int:
         print(f"train.evaluate: {error}", file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"train.evaluate: {not_written(args.model, error)}", file=sys.stderr)
+        print(f"train.evaluate: {trouble(args.model, error)}", file=sys.stderr)
         return 1
     print(headline_lines(metrics["test"]))
     if "decision" not in metrics["test"]:

@@ -50,7 +50,7 @@ from train.data import DATAVERSE, MASKS, DataError, Record, add_data_argument, g
 from train.evaluate import part_of_training_split
 from train.faithfulness import Map, against_mask, baseline_maps, captums, curves, overlap
 from train.files import whole
-from train.folder import EXPLANATIONS, metrics_now, write_json
+from train.folder import EXPLANATIONS, metrics_now, trouble, write_json
 from train.metrics import mean
 from train.options import number
 from train.split import merge_lesions
@@ -317,6 +317,9 @@ def main() -> int:
         metrics = explain_eval(args.model, args.data, args.lesions)
     except (DataError, ModelError) as error:
         print(f"train.explain_eval: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"train.explain_eval: {trouble(args.model, error)}", file=sys.stderr)
         return 1
     print(explanation_table(metrics["explanations"]))
     print(f"written: {args.model / METRICS}, {EXPLANATIONS}, README.md")

@@ -25,7 +25,7 @@ from train.card import write_card
 from train.data import DataError, Record, given_path
 from train.evaluate import figures_of
 from train.files import read_rows
-from train.folder import PREDICTIONS, metrics_now, write_json
+from train.folder import PREDICTIONS, metrics_now, trouble, write_json
 from train.predictions import image_size, read_predictions, write_predictions
 
 HAM10000_IDS = range(24306, 34321)  # ISIC_0024306 to ISIC_0034320
@@ -146,7 +146,11 @@ def external(folder: Path, images: Path, truth: Path | None, name: str) -> dict[
     found = read_predictions(answers)
     found.groups.clear()  # these sets say nothing of age, sex or site
     section = figures_of(found, classifier.decision) | {"image_size": image_size(records)}
-    metrics = metrics_now(folder, classifier.revision) | {"weights": classifier.revision}
+    try:
+        metrics = metrics_now(folder, classifier.revision) | {"weights": classifier.revision}
+    except ModelError:
+        answers.unlink()  # of the old weights
+        raise
     metrics.setdefault("external", {})[name] = section
     write_json(folder / METRICS, metrics)
     write_card(folder, metrics)
@@ -169,6 +173,9 @@ def main() -> int:
         section = external(args.model, args.images, args.truth, name)
     except (DataError, ModelError) as error:
         print(f"train.external: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"train.external: {trouble(args.model, error)}", file=sys.stderr)
         return 1
     print(headline_lines(section))
     return 0

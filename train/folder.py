@@ -150,9 +150,10 @@ def drop_figures(folder: Path) -> None:
     shutil.rmtree(folder / FIGURES, ignore_errors=True)
 
 
-def not_written(folder: Path, error: Exception) -> str:
-    """The sentence for an OSError or safetensors' own on the way to a file of the folder."""
-    return f"A file cannot be written to {folder} ({error}). Make room there, or let yourself write, and run it again."
+def trouble(folder: Path, error: Exception) -> str:
+    """The sentence for an OSError, or safetensors' own, of a file that cannot be read, or written to the folder."""
+    place, why = getattr(error, "filename", None) or folder, getattr(error, "strerror", None) or error
+    return f"{place}: {why}. Make room there, or change who may read and write there, and run it again."
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -87,12 +87,15 @@ def what_to_upload(folder: Path, repo: str) -> Upload:
             f"run python -m train.evaluate {folder} --data HAM10000 first."
         )
     there = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
-    if missing := sorted(_told_of(metrics) - set(there)):
+    told_of = _told_of(metrics)
+    if missing := sorted(told_of - set(there)):
         raise ModelError(
             f"{folder} lacks {', '.join(missing)}, of which its {METRICS} and card tell. Put back what was taken out, "
-            "or measure again: train.calibrate, train.evaluate and train.explain_eval write them."
+            "or measure again: train.calibrate, train.evaluate, train.explain_eval and train.external write them."
         )
-    upload: Upload = {name: path for name, path in there.items() if is_part(name)}
+    # answers to another set of images go along if a figure is of them
+    ours = [name for name in there if is_part(name) and (name in told_of or not EXTERNAL.fullmatch(name))]
+    upload: Upload = {name: there[name] for name in ours}
     for path in (there[name] for name in upload if name.endswith(".safetensors")):
         try:
             with safe_open(path, framework="pt"):
