@@ -125,10 +125,11 @@ def build_demo(classifier: Classifier, replaced: str = "") -> gr.Blocks:
         api.build(classifier, replaced)
 
         demo.load(partial(gallery.translated, examples), None, pictures, api_visibility="private")
-        pictures.select(pick, None, image, api_visibility="private")
+        last: dict[str, Any] = {"trigger_mode": "always_last", "api_visibility": "private"}  # of fast clicks too
+        pictures.select(pick, None, image, **last)
         view = [cam.opacity, cam.beside, cam.page]
         quietly: dict[str, Any] = {"api_visibility": "private", "show_progress": "minimal"}
-        cam.all_classes.select(choose, None, cam.target, api_visibility="private")
+        cam.all_classes.select(choose, None, cam.target, **last)
         gr.on(
             [cam.target.change, cam.method.change],
             partial(another_map, classifier),
