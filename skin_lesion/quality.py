@@ -14,7 +14,7 @@ DARK = 100  # grey, 0 to 255, that the brightest tenth is to reach, which is ski
 BRIGHT = 245  # grey from which a pixel is taken for burnt out
 OVEREXPOSED = 0.05  # share of such pixels
 BLURRED = 0.36  # sharpness
-COLOURLESS = 7  # of 255 between a pixel's channels, which its most colourful tenth is to reach; in training 14 at least
+COLOURLESS = 7  # of 255 between a pixel's channels, which its most colourful tenth is to reach; in training 13 at least
 FINE, COARSE = 1.0, 2.8  # px, standard deviations of the blurs that sharpness compares
 UPPER = 90  # percentile of what sharpness compares: the edges, not the smooth skin between them
 
