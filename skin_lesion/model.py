@@ -121,15 +121,15 @@ def _read_decision(folder: Path, digest: str) -> Decision | None:
     value = _read_json(folder / DECISION)
     _same_weights(value, digest, folder / DECISION)
     try:
-        decision, digest = Decision.from_json(value, load_file(folder / OOD)), file_digest(folder / OOD)
+        decision, reference = Decision.from_json(value, load_file(folder / OOD)), file_digest(folder / OOD)
     except (OSError, SafetensorError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise ModelError(
             f"{folder / DECISION} and {OOD} are damaged or not what train.calibrate writes ({error}); "
             "copy or download both again, or run train.calibrate."
         ) from error
-    if value["ood"].get("digest", digest) != digest:  # calibrations before there was this have none
+    if value["ood"].get("digest", reference) != reference:  # calibrations before there was this have none
         raise ModelError(
-            f"{folder / OOD} is {digest}, but the thresholds in {DECISION} are of {value['ood']['digest']}: "
+            f"{folder / OOD} is {reference}, but the thresholds in {DECISION} are of {value['ood']['digest']}: "
             "the folder mixes two models. Copy or download it whole again, or run train.calibrate."
         )
     return decision

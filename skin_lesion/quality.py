@@ -29,12 +29,13 @@ HINTS = {
 
 def hints(image: Image.Image, cut_off: bool = False) -> tuple[str, ...]:
     """Codes of HINTS that hold for an RGB image, in their order. cut_off: by the model, Decision.cut_off."""
-    grey = _grey(image)
+    square = _square(image)
+    grey = _grey(square)
     found = {
         "small": min(image.size) < SMALL,
         "dark": np.percentile(grey, 90) < DARK,
         "overexposed": (grey >= BRIGHT).mean() > OVEREXPOSED,
-        "blurred": sharpness(image) < BLURRED,
+        "blurred": sharpness(square) < BLURRED,
         "cut_off": cut_off,
     }
     return tuple(code for code in HINTS if found[code])
@@ -42,8 +43,7 @@ def hints(image: Image.Image, cut_off: bool = False) -> tuple[str, ...]:
 
 def colourless(image: Image.Image) -> bool:
     """Whether an RGB image is a grey one: without colours the model takes malignant lesions for benign ones."""
-    pixels = np.asarray(image.resize((SIDE, SIDE), _way(image)), np.int16)
-    return bool(np.percentile(np.ptp(pixels, axis=2), 90) < COLOURLESS)
+    return bool(np.percentile(np.ptp(np.asarray(_square(image), np.int16), axis=2), 90) < COLOURLESS)
 
 
 def sharpness(image: Image.Image) -> float:
@@ -60,12 +60,14 @@ def sharpness(image: Image.Image) -> float:
 
 def _grey(image: Image.Image) -> np.ndarray:
     """(SIDE, SIDE) float, 0 to 255."""
-    return np.asarray(image.resize((SIDE, SIDE), _way(image)), np.float64) @ (0.299, 0.587, 0.114)
+    return np.asarray(_square(image), np.float64) @ (0.299, 0.587, 0.114)
 
 
-def _way(image: Image.Image) -> Image.Resampling:
+def _square(image: Image.Image) -> Image.Image:
+    """SIDE × SIDE; one that is so already stays as it is."""
     # where it reduces, Hamming keeps as much as a mean over areas does; where it enlarges, it makes steps
-    return Image.Resampling.HAMMING if min(image.size) >= SIDE else Image.Resampling.BICUBIC
+    way = Image.Resampling.HAMMING if min(image.size) >= SIDE else Image.Resampling.BICUBIC
+    return image.resize((SIDE, SIDE), way)
 
 
 def _blurred(values: np.ndarray, sigma: float) -> np.ndarray:

@@ -163,12 +163,14 @@ def test_the_page_carries_the_disclaimer_first_and_records_no_history(server):
 def page_of(classifier, picture):
     """The page after an image was given."""
     page = Page()
+    answer.begin(str(picture), page)
     list(answer.answer(classifier, str(picture), 0.7, False, page))
     return page
 
 
 def test_a_new_image_fills_both_tabs_and_a_bad_one_leaves_no_old_answer(classifier, picture, tmp_path, monkeypatch):
     page = Page()
+    answer.begin(str(picture), page)
     passes = mock.Mock(wraps=classifier.model.forward_intermediates)
     monkeypatch.setattr(classifier.model, "forward_intermediates", passes)
     alone, (html, code, method, map_, caption, small, *_) = answer.answer(classifier, str(picture), 0.7, False, page)

@@ -172,7 +172,7 @@ def test_the_page_offers_it_with_the_first_map(calibrated, image, tmp_path, monk
 
     def link(yes: bool) -> tuple[str, re.Match]:
         monkeypatch.setattr(type(calibrated.decision), "distance", lambda self, _: 0.0 if yes else float("inf"))
-        alone, (html, *_) = answer.answer(calibrated, str(path), 0.7, False, Page())
+        alone, (html, *_) = answer.answer(calibrated, str(path), 0.7, False, Page(str(path)))
         assert "download=" not in alone[0]
         return html, re.search(r'download="(.+?)" href="data:text/html;base64,(.+?)"', html)
 

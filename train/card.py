@@ -285,13 +285,12 @@ def _calibration(metrics: dict[str, Any]) -> str:
         if "ece_before_calibration" in test
         else ""
     )
-    prior = f"class shares {{}} to the power {found['prior']:g}, {{}}and the temperature {found['temperature']}, both"
-    if not found["prior"]:
-        folded = f"the temperature {found['temperature']},"
-    elif metrics["training"]["options"]["adjust"]:
-        folded = prior.format("given back", "which the logit adjustment took out, ")
-    else:
-        folded = prior.format("multiplied in", "")
+    adjusted = metrics["training"]["options"]["adjust"]
+    shares = f"class shares {'given back' if adjusted else 'multiplied in'} to the power {found['prior']:g}, "
+    if adjusted:
+        shares += "which the logit adjustment took out, "
+    temperature = f"the temperature {found['temperature']},"
+    folded = f"{shares}and {temperature} both" if found["prior"] else temperature
     return (
         f"Calibrated on the validation part: {folded} folded into the last layer: "
         f"expected calibration error there {number(found['ece_before'])} before, {number(found['ece_after'])} after"

@@ -138,12 +138,8 @@ def evaluate(folder: Path, data: Path, foreign: Path | None = None) -> dict[str,
     write_hints(folder / QUALITY, classifier, test, data)
     section = held_out_section(folder, classifier.decision, metrics) | {"image_size": image_size(test)}
     section["foreign_source"] = foreign.name if foreign else "built in"
-    try:
-        metrics = metrics_now(folder, classifier.revision) | {"weights": classifier.revision, "test": section}
-    except ModelError:
-        for name in (PREDICTIONS, FLIPPED, FOREIGN, ALTERED, QUALITY):  # answers of the old weights
-            (folder / name).unlink(missing_ok=True)
-        raise
+    metrics = metrics_now(folder, classifier.revision, PREDICTIONS, FLIPPED, FOREIGN, ALTERED, QUALITY)
+    metrics |= {"weights": classifier.revision, "test": section}
     found = read_predictions(folder / PREDICTIONS)
     below = f"{section['images']:,} held-out images of {section['lesions']:,} lesions; weights {classifier.revision}"
     write_figures(folder / FIGURES, found.labels, found.probabilities, below)

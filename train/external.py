@@ -146,11 +146,7 @@ def external(folder: Path, images: Path, truth: Path | None, name: str) -> dict[
     found = read_predictions(answers)
     found.groups.clear()  # these sets say nothing of age, sex or site
     section = figures_of(found, classifier.decision) | {"image_size": image_size(records)}
-    try:
-        metrics = metrics_now(folder, classifier.revision) | {"weights": classifier.revision}
-    except ModelError:
-        answers.unlink()  # of the old weights
-        raise
+    metrics = metrics_now(folder, classifier.revision, answers.name) | {"weights": classifier.revision}
     metrics.setdefault("external", {})[name] = section
     write_json(folder / METRICS, metrics)
     write_card(folder, metrics)

@@ -68,15 +68,19 @@ def read_run(folder: Path) -> dict[str, Any]:
     return metrics
 
 
-def metrics_now(folder: Path, digest: str) -> dict[str, Any]:
+def metrics_now(folder: Path, digest: str, *answers: str) -> dict[str, Any]:
     """metrics.json as it is by now, to add figures of the weights of this digest to.
 
     Another command may have written to it, or replaced the weights, since they were loaded.
+
+    answers: files in the folder with answers of these weights, which must not stay beside others.
 
     Raises:
         ModelError: they were replaced.
     """
     if weights_digest(folder) != digest:
+        for name in answers:
+            (folder / name).unlink(missing_ok=True)
         raise ModelError(
             f"The weights in {folder} were replaced meanwhile, and these figures are of the old ones. Run it again."
         )

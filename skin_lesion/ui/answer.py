@@ -42,9 +42,6 @@ def answer(
     """
     t = language()
     nothing = (gr.skip(),) * 8
-    if not page.images:  # it was forgotten since
-        page.begin(path)
-    mine = page.images
     if page.path != path:
         yield nothing
         return
@@ -57,11 +54,11 @@ def answer(
         image = open_image(path)
     except ImageError as error:
         problem = predict_tab.problem_html(error.said(t), t)
-        yield nothing if page.images != mine else (problem, None, "gradcam", None, problem, None, hidden, page)
+        yield nothing if page.path != path else (problem, None, "gradcam", None, problem, None, hidden, page)
         return
     prediction = classifier.predict(image)
     html = predict_tab.answer_html(prediction, classifier.metrics, t)
-    if page.images != mine:
+    if page.path != path:
         yield nothing
         return
     yield html, gr.skip(), gr.skip(), None, gradcam_tab.empty(t), None, hidden, page
@@ -71,7 +68,7 @@ def answer(
     report = report_html(image, prediction, found, classifier.metrics, t, now)
     link = predict_tab.report_link(report, report_name(now), t)
     picture, small = render(image, found, *page.view), gradcam_tab.all_classes_items(image, maps, t)
-    if page.images != mine:
+    if page.path != path:
         yield nothing
         return
     page.shown = found
@@ -97,6 +94,7 @@ def reopened(
     if path is None or page.path is not None:
         yield (gr.skip(),) * 7
         return
+    page.begin(path)
     for _, *maps in answer(classifier, path, opacity, beside, page):
         yield tuple(maps)
 

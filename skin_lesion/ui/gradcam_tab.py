@@ -36,12 +36,10 @@ class Page:
     shown: Explanation | None = None
     view: tuple[float, bool] = (OPACITY, False)  # opacity, and whether the image stands beside; as last asked for
     asked: int = 0  # how often something was
-    images: int = 0  # how many came, or were taken away
 
     def begin(self, path: str | None) -> None:
         """Another image, or none."""
         self.ask()
-        self.images += 1
         self.path, self.shown = path, None
 
     def ask(self) -> Callable[[], bool]:
