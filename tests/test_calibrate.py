@@ -12,7 +12,7 @@ from shared_fixtures import untrained
 
 from skin_lesion.classes import CODES
 from skin_lesion.model import ModelError, load, read_metrics
-from train import calibrate
+from train import calibrate, files
 from train.data import read_ham10000
 from train.folder import FLIPPED, as_trained, write_json
 from train.split import RATIOS
@@ -78,10 +78,11 @@ def test_where_the_disk_is_full_the_old_weights_keep_their_figures(folder, datas
         path.write_bytes(b"half of it")
         raise SafetensorError("No space left on device (os error 28)")
 
-    monkeypatch.setattr(calibrate, "save_file", full)
+    monkeypatch.setattr(files, "save_file", full)
     monkeypatch.setattr("sys.argv", ["calibrate", str(folder), "--data", str(dataset), "--prior", "0.5"])
     assert calibrate.main() == 1
-    assert f"{folder}: No space left on device (os error 28). Make room there" in capsys.readouterr().err
+    told = f"{folder / 'model.safetensors.partial'}: No space left on device (os error 28). Make room there"
+    assert told in capsys.readouterr().err
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 

@@ -24,8 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
@@ -45,11 +44,12 @@ from skin_lesion.model import (
 )
 from skin_lesion.predict import Classifier
 from train.card import write_card
-from train.data import DataError, Record, add_data_argument, given_path, open_mask, read_ham10000
+from train.command import command
+from train.data import Record, add_data_argument, given_path, open_mask, read_ham10000
 from train.decisions import KEPT, familiarity, farthest, operating_points, set_thresholds
 from train.evaluate import part_of_training_split
-from train.files import whole
-from train.folder import as_trained, calibration_of, drop_figures, trouble, write_json
+from train.files import save_tensors, whole
+from train.folder import as_trained, calibration_of, drop_figures, write_json
 from train.metrics import ece
 from train.options import number
 from train.predictions import predict_all
@@ -83,8 +83,7 @@ def fold(folder: Path, t: float, shift: np.ndarray, record: Callable[[str], None
     weights["classifier.weight"] = weights["classifier.weight"] / t
     weights["classifier.bias"] = (weights["classifier.bias"] + torch.from_numpy(shift).float()) / t
     with whole(folder / WEIGHTS) as partial:
-        save_file(weights, partial, metadata={"format": "pt"})
-        partial.chmod((folder / WEIGHTS).stat().st_mode)
+        save_tensors(weights, partial)
         record(file_digest(partial))
 
 
@@ -174,14 +173,14 @@ def calibrate(folder: Path, data: Path, prior: float | None = None) -> dict:
         fold(folder, t, shift, lambda digest: record(digest, earlier=earlier))
     record(weights_digest(folder))
     with whole(folder / OOD) as partial:
-        save_file(reference, partial)
-        partial.chmod(0o644)  # safetensors writes 0600, but a server may run as somebody else
+        save_tensors(reference, partial)
     decision["ood"]["digest"] = file_digest(folder / OOD)
     write_json(folder / DECISION, {"weights": weights_digest(folder), **decision})
     write_card(folder, metrics)
     return metrics["calibration"]
 
 
+@command("train.calibrate")
 def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m train.calibrate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -196,14 +195,7 @@ def main() -> int:
         f"calibration, else {PRIOR} after --adjust 1, and as much more or less as another took out)",
     )
     args = parser.parse_args()
-    try:
-        found = calibrate(args.model, args.data, args.prior)
-    except (DataError, ModelError) as error:
-        print(f"train.calibrate: {error}", file=sys.stderr)
-        return 1
-    except (OSError, SafetensorError) as error:
-        print(f"train.calibrate: {trouble(args.model, error)}", file=sys.stderr)
-        return 1
+    found = calibrate(args.model, args.data, args.prior)
     print(
         f"prior {found['prior']:g}, temperature {found['temperature']:.3f}; "
         f"validation ECE {found['ece_before']:.3f} -> {found['ece_after']:.3f}\n"

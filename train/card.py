@@ -34,6 +34,7 @@ from skin_lesion.tables import (
     with_interval,
 )
 from skin_lesion.texts import CITATION, DATA, DISCLAIMER, INPUT_NOTE, LIMITS, bullets
+from train.command import command
 from train.data import given_path
 from train.files import whole
 from train.folder import CAPTIONS, FIGURES
@@ -314,20 +315,16 @@ def with_results(readme: str, metrics: dict[str, Any]) -> str:
     return readme.split(START)[0] + f"{START}\n{results_block(metrics)}\n{END}" + readme.split(END)[1]
 
 
+@command("train.card")
 def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m train.card", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("model", type=given_path, nargs="?", default=BUNDLED, metavar="MODEL")
     folder = parser.parse_args().model
-    try:
-        metrics = read_metrics(folder)
-    except ModelError as error:
-        print(f"train.card: {error}", file=sys.stderr)
-        return 1
+    metrics = read_metrics(folder)
     if "training" not in metrics:
-        print(f"train.card: {folder} has no metrics.json of train.fit; give a folder that it wrote.", file=sys.stderr)
-        return 1
+        raise ModelError(f"{folder} has no metrics.json of train.fit; give a folder that it wrote.")
     write_card(folder, metrics)
     print(f"written: {folder / 'README.md'}")
     if folder.resolve() == BUNDLED.resolve():

@@ -25,7 +25,8 @@ from skin_lesion.predict import Classifier
 from skin_lesion.tables import HEADLINE_NAMES, with_interval
 from train.altered import ALTERATIONS
 from train.calibrate import PRIOR, class_share, temperature
-from train.data import DataError, Record, add_data_argument, given_path, read_ham10000
+from train.command import command
+from train.data import Record, add_data_argument, given_path, read_ham10000
 from train.evaluate import part_of_training_split
 from train.folder import as_trained, calibration_of, read_run
 from train.metrics import HEADLINES, accuracy, balanced_accuracy
@@ -100,6 +101,7 @@ def compare(folder: Path, validation: Sequence[Record], share: np.ndarray, prior
     return figures(np.array([record.label for record in validation]), logits + shift * np.log(share))
 
 
+@command("train.compare")
 def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m train.compare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -114,16 +116,12 @@ def main() -> int:
         help="part of the class shares that the answers of all hold, 0 to 1 (default: %(default)s)",
     )
     args = parser.parse_args()
-    try:
-        validation, share = shared_parts(args.models, read_ham10000(args.data))
-        print(f"| model, prior {args.prior:g} | {' | '.join(COLUMNS)} |\n|---|{'---:|' * len(COLUMNS)}")
-        for folder in args.models:
-            found = compare(folder, validation, share, args.prior)
-            cells = ({"value": column.mean(), "low": column.min(), "high": column.max()} for column in found.T)
-            print(f"| {folder} | {' | '.join(map(with_interval, cells))} |", flush=True)
-    except (DataError, ModelError) as error:
-        print(f"train.compare: {error}", file=sys.stderr)
-        return 1
+    validation, share = shared_parts(args.models, read_ham10000(args.data))
+    print(f"| model, prior {args.prior:g} | {' | '.join(COLUMNS)} |\n|---|{'---:|' * len(COLUMNS)}")
+    for folder in args.models:
+        found = compare(folder, validation, share, args.prior)
+        cells = ({"value": column.mean(), "low": column.min(), "high": column.max()} for column in found.T)
+        print(f"| {folder} | {' | '.join(map(with_interval, cells))} |", flush=True)
     return 0
 
 

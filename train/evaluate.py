@@ -25,8 +25,9 @@ from skin_lesion.predict import Classifier
 from skin_lesion.tables import headline_lines
 from train.altered import answers_stay, write_altered
 from train.card import write_card
+from train.command import command
 from train.curves import curves, reliability
-from train.data import DataError, Record, add_data_argument, given_path, read_ham10000
+from train.data import Record, add_data_argument, given_path, read_ham10000
 from train.decisions import achieved, foreign_caught
 from train.degraded import hints_found, write_hints
 from train.figures import write_figures
@@ -41,7 +42,6 @@ from train.folder import (
     as_trained,
     calibration_of,
     metrics_now,
-    trouble,
     write_json,
 )
 from train.foreign import foreign_images
@@ -148,6 +148,7 @@ def evaluate(folder: Path, data: Path, foreign: Path | None = None) -> dict[str,
     return metrics
 
 
+@command("train.evaluate")
 def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m train.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -161,14 +162,7 @@ def main() -> int:
         help="pictures that are no dermatoscopic images (default: built-in ones)",
     )
     args = parser.parse_args()
-    try:
-        metrics = evaluate(args.model, args.data, args.foreign)
-    except (DataError, ModelError) as error:
-        print(f"train.evaluate: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"train.evaluate: {trouble(args.model, error)}", file=sys.stderr)
-        return 1
+    metrics = evaluate(args.model, args.data, args.foreign)
     print(headline_lines(metrics["test"]))
     if "decision" not in metrics["test"]:
         print(f"no decision.json: for prediction sets and operating points, run train.calibrate {args.model} first")

@@ -43,14 +43,15 @@ from skin_lesion.classes import CODES
 from skin_lesion.explain import METHODS, explain, upsample
 from skin_lesion.explanation_tables import CASES, DETAILED, MARGIN, MEASURES, explanation_table
 from skin_lesion.images import open_image
-from skin_lesion.model import METRICS, ModelError, load, read_metrics
+from skin_lesion.model import METRICS, load, read_metrics
 from skin_lesion.predict import Classifier, Prediction
 from train.card import write_card
+from train.command import command
 from train.data import DATAVERSE, MASKS, DataError, Record, add_data_argument, given_path, open_mask, read_ham10000
 from train.evaluate import part_of_training_split
 from train.faithfulness import Map, against_mask, baseline_maps, captums, curves, overlap
 from train.files import whole
-from train.folder import EXPLANATIONS, metrics_now, trouble, write_json
+from train.folder import EXPLANATIONS, metrics_now, write_json
 from train.metrics import mean
 from train.options import number
 from train.split import merge_lesions
@@ -303,6 +304,7 @@ def read_rows(folder: Path) -> list[dict[str, Any]]:
         ]
 
 
+@command("train.explain_eval")
 def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m train.explain_eval", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -313,14 +315,7 @@ def main() -> int:
         "--lesions", type=number(1, 1000, int), default=20, metavar="N", help="of each class (default: %(default)s)"
     )
     args = parser.parse_args()
-    try:
-        metrics = explain_eval(args.model, args.data, args.lesions)
-    except (DataError, ModelError) as error:
-        print(f"train.explain_eval: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"train.explain_eval: {trouble(args.model, error)}", file=sys.stderr)
-        return 1
+    metrics = explain_eval(args.model, args.data, args.lesions)
     print(explanation_table(metrics["explanations"]))
     print(f"written: {args.model / METRICS}, {EXPLANATIONS}, README.md")
     return 0

@@ -22,10 +22,11 @@ from skin_lesion.images import SUFFIXES, image_files
 from skin_lesion.model import METRICS, ModelError, load
 from skin_lesion.tables import headline_lines
 from train.card import write_card
+from train.command import command
 from train.data import DataError, Record, given_path
 from train.evaluate import figures_of
 from train.files import read_rows
-from train.folder import PREDICTIONS, metrics_now, trouble, write_json
+from train.folder import PREDICTIONS, metrics_now, write_json
 from train.predictions import image_size, read_predictions, write_predictions
 
 HAM10000_IDS = range(24306, 34321)  # ISIC_0024306 to ISIC_0034320
@@ -153,6 +154,7 @@ def external(folder: Path, images: Path, truth: Path | None, name: str) -> dict[
     return section
 
 
+@command("train.external")
 def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m train.external", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -165,14 +167,7 @@ def main() -> int:
     name = args.name or args.images.resolve().name
     if not re.fullmatch(r"[\w.-]{1,60}", name):
         parser.error(f"--name {name!r}: use 1 to 60 letters, digits, dots, dashes and underscores")
-    try:
-        section = external(args.model, args.images, args.truth, name)
-    except (DataError, ModelError) as error:
-        print(f"train.external: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"train.external: {trouble(args.model, error)}", file=sys.stderr)
-        return 1
+    section = external(args.model, args.images, args.truth, name)
     print(headline_lines(section))
     return 0
 

@@ -154,12 +154,6 @@ def drop_figures(folder: Path) -> None:
     shutil.rmtree(folder / FIGURES, ignore_errors=True)
 
 
-def trouble(folder: Path, error: Exception) -> str:
-    """The sentence for an OSError, or safetensors' own, of a file that cannot be read, or written to the folder."""
-    place, why = getattr(error, "filename", None) or folder, getattr(error, "strerror", None) or error
-    return f"{place}: {why}. Make room there, or change who may read and write there, and run it again."
-
-
 def write_json(path: Path, value: Any) -> None:
     with whole(path) as partial:
         partial.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

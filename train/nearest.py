@@ -35,6 +35,7 @@ from skin_lesion.examples import read_examples
 from skin_lesion.images import open_image
 from skin_lesion.model import ModelError
 from skin_lesion.predict import Classifier, Prediction
+from train.command import command
 from train.data import DataError, Record, add_data_argument, given_path, read_ham10000
 from train.evaluate import part_of_training_split
 from train.files import whole
@@ -151,6 +152,7 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
+@command("train.nearest")
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m train.nearest", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -159,19 +161,15 @@ def main(argv: list[str] | None = None) -> int:
     add_data_argument(parser)
     parser.add_argument("--model", metavar="SOURCE", help="model whose features compare, as skin_lesion.load takes it")
     args = parser.parse_args(argv)
-    try:
-        classifier = load(args.model)
-        if classifier.folder is None:
-            raise ModelError(f"The model {args.model} has no folder that says which images it was trained on.")
-        examples = read_examples(args.folder)
-        if not examples:
-            raise DataError(f"{args.folder} has no examples with credits; make them with train.synthesize.")
-        records = read_ham10000(args.data)
-        training = part_of_training_split(records, classifier.metrics, classifier.folder, "train")
-        known = reference(classifier, training)
-    except (DataError, ModelError) as error:
-        print(f"train.nearest: {error}", file=sys.stderr)
-        return 1
+    classifier = load(args.model)
+    if classifier.folder is None:
+        raise ModelError(f"The model {args.model} has no folder that says which images it was trained on.")
+    examples = read_examples(args.folder)
+    if not examples:
+        raise DataError(f"{args.folder} has no examples with credits; make them with train.synthesize.")
+    records = read_ham10000(args.data)
+    training = part_of_training_split(records, classifier.metrics, classifier.folder, "train")
+    known = reference(classifier, training)
     distance, limit = usual(known)
     share = caught(training, known, limit)
     print(f"limit {limit:.4f}, beyond which lie {share:.0%} of copies of training images")

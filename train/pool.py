@@ -22,6 +22,7 @@ from typing import Any
 from skin_lesion.model import METRICS, ModelError, read_metrics
 from skin_lesion.tables import headline_lines
 from train.card import write_card
+from train.command import command
 from train.data import given_path
 from train.evaluate import figures_of
 from train.folder import PREDICTIONS, write_json
@@ -83,6 +84,7 @@ def _check_recipe(into: Path, fold: Path) -> None:
         )
 
 
+@command("train.pool")
 def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m train.pool", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -92,15 +94,11 @@ def main() -> int:
         "--into", type=given_path, metavar="MODEL", help="model folder to write the pooled figures into"
     )
     args = parser.parse_args()
-    try:
-        pooled = pool(args.folds, args.into)
-        if args.into:
-            metrics = read_metrics(args.into) | {"out_of_fold": pooled}
-            write_json(args.into / METRICS, metrics)
-            write_card(args.into, metrics)
-    except ModelError as error:
-        print(f"train.pool: {error}", file=sys.stderr)
-        return 1
+    pooled = pool(args.folds, args.into)
+    if args.into:
+        metrics = read_metrics(args.into) | {"out_of_fold": pooled}
+        write_json(args.into / METRICS, metrics)
+        write_card(args.into, metrics)
     print(
         f"{pooled['images']:,} images of {pooled['lesions']:,} lesions, each judged by one of {pooled['folds']} models"
     )

@@ -35,7 +35,8 @@ from skin_lesion import examples, hub
 from skin_lesion.classes import CODES
 from skin_lesion.model import DECISION, METRICS, OOD, ModelError, load, read_metrics
 from train.card import model_card
-from train.data import DataError, Record, add_data_argument, given_path, read_ham10000
+from train.command import command
+from train.data import Record, add_data_argument, given_path, read_ham10000
 from train.evaluate import part_of_training_split
 from train.folder import ALTERED, CAPTIONS, EXPLANATIONS, FIGURES, FLIPPED, FOREIGN, MEASURED, PREDICTIONS, QUALITY
 from train.split import merge_lesions
@@ -253,12 +254,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+@command("train.push", PushError)
 def main(argv: list[str] | None = None) -> int:
-    try:
-        run(parse(argv))
-    except (DataError, ModelError, PushError) as error:
-        print(f"train.push: {error}", file=sys.stderr)
-        return 1
+    run(parse(argv))
     return 0
 
 

@@ -17,8 +17,9 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 
-from skin_lesion.model import WEIGHTS, ModelError, weights_digest
+from skin_lesion.model import WEIGHTS, weights_digest
 from train.card import write_card
+from train.command import command
 from train.data import given_path
 from train.folder import check_new, read_run, save_model_folder
 from train.options import FitError, number
@@ -66,6 +67,7 @@ def soup(folders: Sequence[Path], out: Path, input_side: int) -> None:
         raise FitError(f"--out {out} cannot be written ({error}). Make room there, or give another.") from None
 
 
+@command("train.soup")
 def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m train.soup", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -76,11 +78,7 @@ def main() -> int:
         "--input-side", type=number(32, 1024, int), required=True, metavar="PX", help="of the new model's input"
     )
     args = parser.parse_args()
-    try:
-        soup(args.models, args.out, args.input_side)
-    except (FitError, ModelError) as error:
-        print(f"train.soup: {error}", file=sys.stderr)
-        return 1
+    soup(args.models, args.out, args.input_side)
     print(f"model folder: {args.out}\nnext: python -m train.calibrate {args.out}")
     return 0
 
