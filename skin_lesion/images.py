@@ -19,6 +19,7 @@ MIN_SIDE = 32  # px; below this nothing of a lesion can be seen
 MAX_BYTES = 40_000_000  # of the file
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")  # JPEG includes the MPO of many phones
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
+UNREAD = (".heic", ".heif", ".avif", ".dng")  # of phones and cameras too, but not read here
 
 # Pillow's decoders raise any of these on damaged files, and OSError
 DAMAGE = (SyntaxError, ValueError, EOFError, TypeError, KeyError, IndexError, OverflowError, struct.error)
@@ -45,8 +46,9 @@ class ImageError(ValueError):
 
 
 def image_files(folder: Path) -> list[Path]:
-    """The files in and below a folder that are images by their ending, sorted."""
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    """The files in and below a folder that are images by their ending, sorted; those too that open_image refuses."""
+    endings = SUFFIXES + UNREAD
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in endings and path.is_file())
 
 
 def open_image(source: ImageSource | None) -> Image.Image:

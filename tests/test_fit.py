@@ -145,6 +145,7 @@ def test_cache_notices_changed_and_damaged_images(dataset, tmp_path):
     [
         (["--schedule", "ten@128"], "is not EPOCHS@PIXELS"),
         (["--schedule", "3@8"], "is not EPOCHS@PIXELS"),
+        (["--schedule", "99999999999@64"], "(1 to 10,000 epochs, 32 to 1024 px)"),
         (["--lr", "-1"], "'-1' is not a number from 1e-08 to 1"),
         (["--batch", "many"], "'many' is not a number from 2 to 4096"),
         (["--amp", "int8"], "invalid choice: 'int8'"),
@@ -159,8 +160,9 @@ def test_bad_options_are_named_with_the_valid_ones(arguments, message, capsys):
 def test_bad_init_and_device_are_named(tmp_path):
     with pytest.raises(FitError, match="neither 'imagenet' nor 'none'"):
         start.build_model(str(tmp_path / "absent.safetensors"))
-    with pytest.raises(FitError, match="--device 'tpu' cannot be used. Here: cpu"):
-        pick_device("tpu", Processes())
+    for device in ("tpu", "meta"):
+        with pytest.raises(FitError, match=f"--device '{device}' cannot be used. Here: cpu"):
+            pick_device(device, Processes())
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ import dataclasses
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -158,6 +159,14 @@ def test_missing_path_empty_folder_and_bad_model_are_reported(tmp_path, model_fo
     assert status == 1 and "holds no image (.jpg" in err
     status, _, err = run(capsys, tmp_path, "--model", "local-dir:/nowhere")
     assert status == 1 and "no model folder /nowhere" in err
+
+
+def test_a_photograph_of_a_kind_that_is_not_read_is_not_passed_over(tmp_path, model_folder, capsys):
+    shutil.copy(EXAMPLES / "mel_synthetic.jpg", tmp_path / "b.JPG")
+    (tmp_path / "a.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
+    status, out, err = run(capsys, tmp_path, "--format", "csv", "--model", f"local-dir:{model_folder}")
+    assert status == 1 and "a.HEIC: This file is not an image that can be read; use a JPEG or PNG file." in err
+    assert len(out.splitlines()) == 2 and "b.JPG" in out
 
 
 def test_help_does_not_import_torch():

@@ -257,8 +257,6 @@ def test_a_damaged_checkpoint_is_refused(kept, damage):
 
 
 def test_resume_refuses_a_checkpoint_of_another_run(dataset, tmp_path, monkeypatch):
-    with pytest.raises(FitError, match="there is no .*checkpoint.pt"):
-        loop.fit(tiny.options(dataset, tmp_path, "--schedule", "1@32", "--resume"))
     save = loop.save_checkpoint
 
     def save_then_stop(*args):
@@ -270,6 +268,11 @@ def test_resume_refuses_a_checkpoint_of_another_run(dataset, tmp_path, monkeypat
         loop.fit(tiny.options(dataset, tmp_path, "--schedule", "1@32"))
     with pytest.raises(FitError, match="another run .*seed 0 -> 7"):
         loop.fit(tiny.options(dataset, tmp_path, "--schedule", "1@32", "--seed", "7", "--resume"))
+
+
+def test_a_run_that_is_not_there_is_said_so_before_any_image_is_read(tmp_path):
+    with pytest.raises(FitError, match="there is no .*checkpoint.pt"):
+        loop.fit(tiny.options(tmp_path / "no data", tmp_path, "--schedule", "1@32", "--resume"))
 
 
 def test_an_unfinished_run_is_not_overwritten_unasked(dataset, tmp_path):

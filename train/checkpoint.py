@@ -50,21 +50,26 @@ def save_checkpoint(state: dict, options: Options, split_id: str, history: list)
         ) from None
 
 
+def check_resume(options: Options) -> None:
+    """Raises FitError where there is no checkpoint to resume, or one that would be overwritten unasked."""
+    path = options.checkpoint
+    if options.resume and not path.is_file():
+        raise FitError(f"--resume: there is no {path}; leave --resume out to start, or give the --out of the run.")
+    if path.is_file() and not options.resume:
+        raise FitError(
+            f"{path.parent} holds an unfinished run. Add --resume to go on with it, or delete {path} to start anew."
+        )
+
+
 def read_checkpoint(state: dict, options: Options, split_id: str) -> dict[str, Any]:
     """The checkpoint of all of `state` that --resume asks for; {} without --resume.
 
     Raises:
-        FitError: there is none, it is damaged or of another run, or one would be overwritten unasked.
+        FitError: it is damaged or of another run.
     """
-    path = options.checkpoint
     if not options.resume:
-        if path.is_file():
-            raise FitError(
-                f"{path.parent} holds an unfinished run. Add --resume to go on with it, or delete {path} to start anew."
-            )
         return {}
-    if not path.is_file():
-        raise FitError(f"--resume: there is no {path}; leave --resume out to start, or give the --out of the run.")
+    path = options.checkpoint
     try:
         with zipfile.ZipFile(path) as archive:
             if broken := archive.testzip():  # torch.load does not compare the checksums

@@ -31,7 +31,7 @@ def pick_device(name: str, group: Processes) -> torch.device:
             name = f"cuda:{group.local_rank}"
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
+        torch.zeros(1, device=device).item()  # "meta" makes tensors, but computes nothing
     except (RuntimeError, AssertionError) as error:
         if group.rank:
             raise  # the first process has one: what ails this one's is worth a traceback

@@ -34,7 +34,7 @@ from train.augment import augment, disturb
 from train.batches import batches, copies_of, pick
 from train.cache import load_images
 from train.card import write_card
-from train.checkpoint import plain, read_checkpoint, restore, save_checkpoint
+from train.checkpoint import check_resume, plain, read_checkpoint, restore, save_checkpoint
 from train.data import Record, read_ham10000
 from train.device import pick_amp, pick_device, place
 from train.files import alone
@@ -233,6 +233,7 @@ def _check(options: Options, group: Processes) -> None:
     """Refuse, before any work, what cannot be done."""
     if not options.checkpoint.exists() and (not options.resume or (options.out / WEIGHTS).exists()):
         check_new(options.out)  # what is resumed is there
+    check_resume(options)
     pick_device(options.device, group)
     n = group.size
     if options.batch % n or options.batch < 2 * n:  # batch norm needs two images

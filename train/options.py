@@ -68,8 +68,10 @@ class Options:
 def _phase(text: str) -> tuple[int, int]:
     """'9@128' -> (9 epochs, 128 px)."""
     epochs, _, side = text.partition("@")
-    if not (epochs.isdigit() and side.isdigit() and int(epochs) > 0 and 32 <= int(side) <= 1024):
-        raise argparse.ArgumentTypeError(f"{text!r} is not EPOCHS@PIXELS, for example 9@128 (32 to 1024 px)")
+    if not (epochs.isdigit() and side.isdigit() and 1 <= int(epochs) <= 10_000 and 32 <= int(side) <= 1024):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not EPOCHS@PIXELS, for example 9@128 (1 to 10,000 epochs, 32 to 1024 px)"
+        )
     return int(epochs), int(side)
 
 
