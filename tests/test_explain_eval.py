@@ -11,7 +11,7 @@ from skin_lesion.classes import CODES
 from skin_lesion.explain import METHODS
 from skin_lesion.explanation_tables import CASES, MEASURES, UNKNOWN, explanation_page, explanation_sentence, verdict
 from skin_lesion.model import ModelError, load
-from train import explain_eval, faithfulness
+from train import explain_eval, faithfulness, files
 from train.card import model_card
 from train.data import MASKS, DataError, read_ham10000
 from train.explain_eval import SHARES, mask_of, read_rows, sample, section
@@ -20,16 +20,21 @@ from train.split import merge_lesions
 MAPS = [*METHODS, "random", "centre"]
 
 
+def _fewer_questions(patch):
+    """Maps and measures that take seconds."""
+    patch.setattr(explain, "STEPS", 4)
+    patch.setattr(explain, "WINDOWS", 2)
+    patch.setattr(faithfulness, "STEPS", 4)
+    patch.setattr(faithfulness, "SQUARES", 4)
+    patch.setattr(faithfulness, "NOISES", 2)
+
+
 @pytest.fixture(scope="module")
 def measured(trained, dataset, tmp_path_factory):
     """A trained folder after `python -m train.explain_eval FOLDER --lesions 1`, its methods with fewer questions."""
     folder = shutil.copytree(trained, tmp_path_factory.mktemp("measured") / "model")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(explain, "STEPS", 4)
-        patch.setattr(explain, "WINDOWS", 2)
-        patch.setattr(faithfulness, "STEPS", 4)
-        patch.setattr(faithfulness, "SQUARES", 4)
-        patch.setattr(faithfulness, "NOISES", 2)
+        _fewer_questions(patch)
         patch.setattr(sys, "argv", ["train.explain_eval", str(folder), "--data", str(dataset), "--lesions", "1"])
         assert explain_eval.main() == 0
     return folder
@@ -70,6 +75,40 @@ def test_a_map_changes_when_the_weights_do(measured):
         assert len(compared) >= 4 and np.mean(compared) < 0.95, method
 
 
+def test_cut_off_it_goes_on_after_the_last_image_to_the_same_figures(
+    measured, trained, dataset, tmp_path, monkeypatch, capsys
+):
+    folder = shutil.copytree(trained, tmp_path / "model")
+    _fewer_questions(monkeypatch)
+    curves, left = explain_eval.curves, [3 * len(MAPS) + 1]
+
+    def cut_off(*args):
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return curves(*args)
+
+    monkeypatch.setattr(explain_eval, "curves", cut_off)
+    monkeypatch.setattr(sys, "argv", ["train.explain_eval", str(folder), "--data", str(dataset), "--lesions", "1"])
+    assert explain_eval.main() == 130 and "train.explain_eval: interrupted" in capsys.readouterr().err
+    kept = folder / "explaining.jsonl"
+    assert len(kept.read_text().splitlines()) == 2 + 3  # what they are of, the shares, three images
+    with kept.open("a") as file:
+        file.write('[{"image_id": "cut o')
+    left[0] = 4 * len(MAPS)
+    assert explain_eval.main() == 0
+    assert left[0] == 0 and not kept.exists()
+    assert (folder / "explanation_scores.csv").read_text() == (measured / "explanation_scores.csv").read_text()
+
+
+def test_steps_of_other_weights_are_thrown_away(tmp_path):
+    path = tmp_path / "steps"
+    files.Steps(path, {"weights": "a"}).add(1)
+    assert files.Steps(path, {"weights": "a"}).done == [1]
+    assert files.Steps(path, {"weights": "b"}).done == []
+    assert files.Steps(path, {"weights": "a"}).done == []
+
+
 def test_a_random_network_answers_each_image_differently(measured):
     """Drawn anew it still lets the signal through; a dead one would make every map flat."""
     classifier = load(f"local-dir:{measured}")
@@ -97,7 +136,7 @@ def test_figures_of_weights_that_were_replaced_meanwhile_are_not_written(measure
     folder = shutil.copytree(measured, tmp_path / "model")
     before = (folder / "metrics.json").read_text()
     monkeypatch.setattr("train.folder.weights_digest", lambda folder: "sha256:new")
-    monkeypatch.setattr(explain_eval, "measure", lambda *args: [])
+    monkeypatch.setattr(explain_eval, "measure", lambda *args: iter([[{"map": "gradcam"}]]))
     monkeypatch.setattr(explain_eval, "best_shares", lambda *args: {})
     monkeypatch.setattr(explain_eval, "seconds_of", lambda *args: {})
     with pytest.raises(ModelError, match="were replaced meanwhile"):

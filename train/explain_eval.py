@@ -19,7 +19,8 @@ it points nowhere, has no energy in the lesion, and how often that happens is a 
   with that of the same network with its last layer, or all of its weights, drawn anew.
 - Cases where a map helps or misleads, by the rules of skin_lesion.explanation_tables.CASES.
 
-It takes about an hour on one CPU core for a model of 192 px, more than three on a slow one for 256 px.
+It takes about an hour on one CPU core for a model of 192 px, more than three on a slow one for 256 px. Interrupted?
+The same command goes on after the last image that was measured.
 """
 
 import argparse
@@ -37,6 +38,7 @@ import numpy as np
 import torch
 from PIL import Image
 from scipy.stats import spearmanr
+from timm.data import resolve_model_data_config
 from tqdm import tqdm
 
 from skin_lesion.classes import CODES
@@ -50,8 +52,8 @@ from train.command import command
 from train.data import DATAVERSE, MASKS, DataError, Record, add_data_argument, given_path, open_mask, read_ham10000
 from train.evaluate import part_of_training_split
 from train.faithfulness import Map, against_mask, baseline_maps, captums, curves, overlap
-from train.files import whole
-from train.folder import EXPLANATIONS, metrics_now, write_json
+from train.files import Steps, whole
+from train.folder import EXPLAINING, EXPLANATIONS, metrics_now, write_json
 from train.metrics import mean
 from train.options import number
 from train.split import merge_lesions
@@ -122,33 +124,50 @@ def best_shares(classifier: Classifier, records: Sequence[Record], data: Path) -
 
 
 def all_maps(
-    classifier: Classifier, records: Sequence[Record], what: str
+    classifier: Classifier, records: Sequence[Record], what: str, done: int = 0
 ) -> Iterator[tuple[Record, Image.Image, dict[str, Map], Prediction]]:
-    """For the class that the model answers: the maps of all methods and of the two that know nothing."""
+    """For the class that the model answers: the maps of all methods and of the two that know nothing.
+
+    Without the first `done` images; the others get the maps that they would have got after these.
+    """
     rng = np.random.default_rng(0)
-    for record in tqdm(records, what, unit="image", disable=None):
+    side = resolve_model_data_config(classifier.model)["input_size"][-1]
+    for _ in records[:done]:
+        baseline_maps(side, rng)
+    for record in tqdm(records[done:], what, len(records), unit="image", disable=None, initial=done):
         image = open_image(record.path)
         prediction = classifier.predict(image)
         maps = {name: map_of(classifier, prediction, name, image, prediction.code) for name in METHODS}
-        yield record, image, maps | baseline_maps(maps["gradcam"].shape[0], rng), prediction
+        yield record, image, maps | baseline_maps(side, rng), prediction
 
 
 def measure(
-    classifier: Classifier, records: Sequence[Record], lesions: dict[str, str], data: Path, shares: dict[str, float]
-) -> list[dict[str, Any]]:
-    """One row an image and map: {"image_id", "lesion", "dx", "answer", "map", **MEASURES}; None: not measured."""
-    model, rows = classifier.model, []
+    classifier: Classifier,
+    records: Sequence[Record],
+    lesions: dict[str, str],
+    data: Path,
+    shares: dict[str, float],
+    done: int = 0,
+) -> Iterator[list[dict[str, Any]]]:
+    """The rows of one image after the other, without the first `done`.
+
+    Each a map's: {"image_id", "lesion", "dx", "answer", "map", **MEASURES}; None: not measured.
+    """
+    model = classifier.model
     some = torch.stack(
         [classifier.transform(open_image(record.path)) for record in records[:: len(records) // 32 or 1]]
     )
     others = {"random_head": redrawn(model), "random_weights": redrawn(model, some)}
     seen = dict.fromkeys(CODES, 0)
-    for record, image, maps, prediction in all_maps(classifier, records, "held-out part"):
+    for record in records[:done]:
+        seen[record.dx] += 1
+    for record, image, maps, prediction in all_maps(classifier, records, "held-out part", done):
         x = classifier.transform(image).unsqueeze(0)
         target, code = CODES.index(prediction.code), prediction.code
         mask = mask_of(record, data, x.shape[-1])
         seen[record.dx] += 1
         changed = {name: replace(classifier, model=other) for name, other in others.items()}
+        rows = []
         for name, map_ in maps.items():
             row: dict[str, Any] = {"image_id": record.image_id, "lesion": lesions[record.image_id], "dx": record.dx}
             row |= {"answer": code, "map": name, **dict.fromkeys(MEASURES)}
@@ -160,7 +179,7 @@ def measure(
             if seen[record.dx] <= SLOW:
                 row |= captums(model, x, target, _again(classifier, name, code, map_))
             rows.append(row)
-    return rows
+        yield rows
 
 
 def correlation(one: Map, other: Map) -> float | None:
@@ -267,9 +286,15 @@ def explain_eval(folder: Path, data: Path, per_class: int) -> dict[str, Any]:
     }
     for record in chosen["val"] + chosen["test"]:
         mask_of(record, data, 1)  # before hours of work: is there one?
-    shares = best_shares(classifier, chosen["val"], data)
+    of = {"weights": classifier.revision} | {part: [r.image_id for r in images] for part, images in chosen.items()}
+    steps = Steps(folder / EXPLAINING, of)  # the shares, then the rows of each image
+    if not steps.done:
+        steps.add(best_shares(classifier, chosen["val"], data))
+    shares = steps.done[0]
     seconds = seconds_of(classifier, chosen["val"][:5])
-    rows = measure(classifier, chosen["test"], lesions, data, shares)
+    for of_image in measure(classifier, chosen["test"], lesions, data, shares, len(steps.done) - 1):
+        steps.add(of_image)
+    rows = [row for of_image in steps.done[1:] for row in of_image]
     metrics_now(folder, classifier.revision)
     with whole(folder / EXPLANATIONS) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
@@ -279,6 +304,7 @@ def explain_eval(folder: Path, data: Path, per_class: int) -> dict[str, Any]:
     metrics = metrics_now(folder, classifier.revision) | {"explanations": found}
     write_json(folder / METRICS, metrics)
     write_card(folder, metrics)
+    steps.path.unlink()
     return metrics
 
 

@@ -1,10 +1,12 @@
-"""Write a file whole or not at all; read a table that was written so."""
+"""Write a file whole or not at all; keep the steps of hours of work; read a table."""
 
 import csv
+import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -57,6 +59,27 @@ def alone(folder: Path) -> Iterator[bool]:
         yield free
     finally:
         os.close(handle)
+
+
+class Steps:
+    """What the steps of a long measurement found, one JSON line each, so that it can go on after an interruption.
+
+    of: all that it depends on; steps of anything else are thrown away, and one that was not written whole.
+    """
+
+    def __init__(self, path: Path, of: Any):
+        self.path, self.done = path, []
+        head = json.dumps(of)
+        if path.is_file():
+            first, *lines = path.read_text(encoding="utf-8").split("\n")
+            self.done = [json.loads(line) for line in lines[:-1]] if first == head else []
+        with whole(path) as partial:
+            partial.write_text("".join(f"{line}\n" for line in (head, *map(json.dumps, self.done))), encoding="utf-8")
+
+    def add(self, found: Any) -> None:
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(found) + "\n")
+        self.done.append(found)
 
 
 def read_rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:

@@ -30,6 +30,7 @@ CAPTIONS = {  # file in it -> what it shows, as the model card says it
     "roc.png": "ROC curve of each class against the rest",
     "precision_recall.png": "Precision and recall of each class against the rest",
 }
+EXPLAINING = "explaining.jsonl"  # until train.explain_eval ends: what it has so far
 EXTERNAL = "external_*.csv"  # by train.external: one row an image
 
 
@@ -147,7 +148,7 @@ def as_trained(logits: np.ndarray, calibration: dict[str, Any]) -> np.ndarray:
 
 def drop_figures(folder: Path) -> None:
     """Remove thresholds and figures: they must never stand beside weights they are not of."""
-    for name in (DECISION, OOD, *MEASURED):
+    for name in (DECISION, OOD, EXPLAINING, *MEASURED):
         (folder / name).unlink(missing_ok=True)
     for path in folder.glob(EXTERNAL):
         path.unlink()
