@@ -189,15 +189,15 @@ def test_no_figure_of_other_weights_is_left(folder, dataset, monkeypatch):
 @pytest.mark.parametrize("priors", [[0.5, 0.5], [0.25, 0.5], [0.5, 0.0]])
 def test_a_prior_takes_the_place_of_an_earlier_one(folder, dataset, image, monkeypatch, priors):
     before = load(f"local-dir:{folder}").predict(image).logits
-    part_of = calibrate.part_of_training_split
+    parts_of = calibrate.parts_of
 
-    def uneven(records, metrics, folder, part):
+    def uneven(records, metrics, folder):
         """Of the training part's first class only every fourth image, so that its share is not that of the others."""
-        found = part_of(records, metrics, folder, part)
-        return [r for i, r in enumerate(found) if part != "train" or r.label != 0 or i % 4 == 0]
+        parts = parts_of(records, metrics, folder)
+        return parts | {"train": [r for i, r in enumerate(parts["train"]) if r.label != 0 or i % 4 == 0]}
 
-    counts = np.bincount([r.label for r in uneven(read_ham10000(dataset), read_metrics(folder), folder, "train")])
-    monkeypatch.setattr(calibrate, "part_of_training_split", uneven)
+    counts = np.bincount([r.label for r in uneven(read_ham10000(dataset), read_metrics(folder), folder)["train"]])
+    monkeypatch.setattr(calibrate, "parts_of", uneven)
     monkeypatch.setattr(calibrate, "temperature", lambda labels, logits: 2.0)
     for prior in priors:
         found = calibrate.calibrate(folder, dataset, prior)

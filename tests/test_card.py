@@ -10,8 +10,9 @@ import yaml
 from skin_lesion.model import BUNDLED, load, read_metrics, weights_digest
 from train.card import README, model_card, with_results
 from train.data import read_ham10000
-from train.evaluate import held_out_section, part_of_training_split
+from train.evaluate import held_out_section
 from train.folder import FLIPPED, PREDICTIONS
+from train.parts import split_of
 from train.predictions import image_size, read_predictions
 
 
@@ -51,7 +52,7 @@ def test_bundled_weights_stay_near_what_was_published(metrics):
 
 def test_bundled_weights_give_the_published_predictions_on_the_real_images(metrics, ham10000: Path):
     """Fifty held-out images through the runtime, against test_predictions.csv, and ten by four orientations each."""
-    test = part_of_training_split(read_ham10000(ham10000), metrics, BUNDLED, "test")
+    test = split_of(read_ham10000(ham10000), metrics, BUNDLED)["test"]
     if image_size(test) != metrics["test"]["image_size"]:
         pytest.skip(f"the figures are of {metrics['test']['image_size']} files, these are {image_size(test)}")
     for name, classifier, count in ((PREDICTIONS, load(), 50), (FLIPPED, load(flips=True), 10)):

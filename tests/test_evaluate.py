@@ -99,15 +99,6 @@ def test_a_class_without_images_has_no_curve_and_no_error(tmp_path):
     assert all((tmp_path / "figures" / name).stat().st_size > 5000 for name in CAPTIONS)
 
 
-def test_another_split_is_refused(evaluated, dataset):
-    records = read_ham10000(dataset)
-    metrics = read_metrics(evaluated)
-    with pytest.raises(ModelError, match="was trained on split .* but this data gives"):
-        evaluate.part_of_training_split(records[:-1], metrics, evaluated, "test")
-    with pytest.raises(ModelError, match="does not say which split"):
-        evaluate.part_of_training_split(records, {}, evaluated, "test")
-
-
 def test_built_in_foreign_pictures_are_of_many_kinds():
     kinds = [kind for kind, image in foreign_images() if min(image.size) >= 32]
     assert len(kinds) > 200 and len(set(kinds)) == 14

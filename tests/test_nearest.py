@@ -12,7 +12,7 @@ from skin_lesion import load
 from skin_lesion.images import open_image
 from train import nearest
 from train.data import read_ham10000
-from train.evaluate import part_of_training_split
+from train.parts import parts_of
 
 
 def rows_of(folder) -> dict[str, dict[str, str]]:
@@ -41,7 +41,7 @@ def test_the_readme_says_how_many_copies_are_noticed(bundled):
 
 def test_the_named_training_images_are_as_near_as_it_says(bundled, ham10000):
     classifier = load()
-    training = part_of_training_split(read_ham10000(ham10000), classifier.metrics, classifier.folder, "train")
+    training = parts_of(read_ham10000(ham10000), classifier.metrics, classifier.folder)["train"]
     paths = {record.image_id: record.path for record in training}
     for name, row in bundled.items():
         ours = app.EXAMPLES / name
@@ -55,7 +55,7 @@ def test_the_named_training_images_are_as_near_as_it_says(bundled, ham10000):
 
 def test_a_turned_and_compressed_copy_is_found_and_named(evaluated, dataset, tmp_path, capsys):
     classifier = load(f"local-dir:{evaluated}")
-    training = part_of_training_split(read_ham10000(dataset), classifier.metrics, evaluated, "train")
+    training = parts_of(read_ham10000(dataset), classifier.metrics, evaluated)["train"]
     stolen = Image.open(training[5].path)
     stolen.transpose(Image.Transpose.ROTATE_180).resize((600, 450)).save(tmp_path / "copy.jpg", quality=60)
     step = np.zeros((90, 120, 3), np.uint8)

@@ -11,6 +11,9 @@
    beyond which an image looks unlike the training images, with ood.safetensors to measure it by.
    Where the data come with the lesions' masks, also what tells a lesion that the image's edge cuts off.
 
+Of a model that was trained on validation images too, by train.fit --crossfit, the answers of the models that it is the
+mean of are used: to each image that of one which has not seen its lesion.
+
 Figures of the uncalibrated weights are dropped: run train.evaluate next. Two to four minutes on a CPU; eleven on one
 slow core.
 """
@@ -47,11 +50,11 @@ from train.card import write_card
 from train.command import command
 from train.data import Record, add_data_argument, given_path, open_mask, read_ham10000
 from train.decisions import KEPT, familiarity, farthest, operating_points, set_thresholds
-from train.evaluate import part_of_training_split
 from train.files import save_tensors, whole
-from train.folder import as_trained, calibration_of, drop_figures, write_json
+from train.folder import as_calibrated, as_trained, calibration_of, drop_figures, write_json
 from train.metrics import ece
 from train.options import number
+from train.parts import parts_of, split_of
 from train.predictions import predict_all
 from train.rim import EVERY, Sample, add_cut_off, sample, through_lesion
 
@@ -96,12 +99,48 @@ def rim_samples(classifier: Classifier, record: Record, middle: torch.Tensor, da
     return [sample(middle, mask), sample(classifier.predict(picture).middle, of_mask)]
 
 
-def calibrate(folder: Path, data: Path, prior: float | None = None) -> dict:
+def answers_of_others(
+    models: Sequence[Path], records: list[Record], metrics: dict[str, Any], folder: Path
+) -> tuple[list[Record], list[tuple[torch.Tensor, torch.Tensor]]]:
+    """The validation part, and of each image what a model says that was not trained on its lesion.
+
+    That is its logits, (7,), as it was before any calibration, and its Prediction.middle.
+
+    models: of which the one in `folder`, whose metrics.json is given, is the mean.
+
+    Raises:
+        ModelError: it is not; or all of them were trained on some image.
+    """
+    validation = split_of(records, metrics, folder)["val"]
+    averaged = [entry["training"] for entry in metrics["training"].get("averaged", [])]
+    found: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+    for path in models:
+        classifier, mine = load_to_calibrate(path), read_metrics(path)
+        if mine.get("training") not in averaged:
+            raise ModelError(
+                f"--crossfit {path} is none of the {len(averaged)} models that {folder} is the mean of. "
+                "Give those that train.soup was given."
+            )
+        unseen = [r for r in parts_of(records, mine, path)["val"] if r.image_id not in found]
+        done = calibration_of(mine, weights_digest(path))
+        for record, p in zip(unseen, predict_all(classifier, unseen, f"validation part, {path}"), strict=True):
+            logits = torch.from_numpy(as_trained(p.logits.double().numpy(), done)) if done else p.logits
+            found[record.image_id] = logits, p.middle
+    if left := len(validation) - len(found):
+        raise ModelError(
+            f"{left} of {len(validation)} validation images were trained on by all of {', '.join(map(str, models))}. "
+            "Give the models of every part I of --crossfit I/K."
+        )
+    return validation, [found[record.image_id] for record in validation]
+
+
+def calibrate(folder: Path, data: Path, prior: float | None = None, crossfit: Sequence[Path] = ()) -> dict:
     """Fold prior and temperature into the folder, write its decision.json and ood.safetensors.
 
     prior: tau of the shift tau * log(class share of the training part), in place of one that was folded in before;
         None for that one, or, where there was none, for PRIOR after --adjust 1, and for as much more or less as
         another logit adjustment took out.
+    crossfit: of a model that was trained on validation images, those that it is the mean of; see answers_of_others.
 
     Returns:
         What metrics.json now says of the calibration.
@@ -109,19 +148,29 @@ def calibrate(folder: Path, data: Path, prior: float | None = None) -> dict:
     classifier = load_to_calibrate(folder)
     metrics = read_metrics(folder)
     records = read_ham10000(data)
-    validation = part_of_training_split(records, metrics, folder, "val")
-    labels = np.array([record.label for record in validation])
-    answers = [(p.logits, p.middle) for p in predict_all(classifier, validation, "validation part")]
-    training = part_of_training_split(records, metrics, folder, "train")
+    training = parts_of(records, metrics, folder)["train"]
     share = class_share(training)
     share_of = {code: round(float(s), 6) for code, s in zip(CODES, share, strict=True)}
     done = calibration_of(metrics, weights_digest(folder))
     earlier = done or {"temperature": 1.0, "prior": 0.0, "class_share": share_of}
     if prior is None:
         prior = done["prior"] if done else max(0, metrics["training"]["options"]["adjust"] - 1 + PRIOR)
+    if crossfit:
+        validation, answers = answers_of_others(crossfit, records, metrics, folder)
+    else:
+        validation = parts_of(records, metrics, folder)["val"]
+        if not validation:
+            raise ModelError(
+                f"{folder} was trained on the whole validation part. Give with --crossfit the models that it is the "
+                "mean of, which left out a part each."
+            )
+        answers = [(p.logits, p.middle) for p in predict_all(classifier, validation, "validation part")]
+    labels = np.array([record.label for record in validation])
     # (7,); divided as the logits are already: as if the prior had come first, which is what metrics.json will say
     shift = (prior - earlier["prior"]) * np.log(share) / earlier["temperature"]
     raw = torch.stack([logits for logits, _ in answers]).double().numpy()  # (N, 7)
+    if crossfit:
+        raw = as_calibrated(raw, earlier)
     logits = raw + shift
     t = temperature(labels, logits)
     for limit in LIMITS:
@@ -157,6 +206,7 @@ def calibrate(folder: Path, data: Path, prior: float | None = None) -> dict:
         metrics.pop(stale, None)
     calibration = {
         "part": "val",
+        **({"crossfit": [weights_digest(path) for path in crossfit]} if crossfit else {}),
         "temperature": round(t * earlier["temperature"], 4),  # of both, if the folder was calibrated before
         "prior": prior,
         "class_share": share_of,
@@ -194,8 +244,17 @@ def main() -> int:
         help="part of the class shares to give back; 1 for all that --adjust 1 took out (default: that of an earlier "
         f"calibration, else {PRIOR} after --adjust 1, and as much more or less as another took out)",
     )
+    parser.add_argument(
+        "--crossfit",
+        type=given_path,
+        nargs="+",
+        default=(),
+        metavar="MODEL",
+        help="the models that MODEL is the mean of, if these were trained with --crossfit: each validation image is "
+        "judged by one that has not seen it",
+    )
     args = parser.parse_args()
-    found = calibrate(args.model, args.data, args.prior)
+    found = calibrate(args.model, args.data, args.prior, args.crossfit)
     print(
         f"prior {found['prior']:g}, temperature {found['temperature']:.3f}; "
         f"validation ECE {found['ece_before']:.3f} -> {found['ece_after']:.3f}\n"

@@ -266,8 +266,11 @@ def _training(record: dict[str, Any]) -> str:
     mixup = f"mixup {options['mixup']:g}; " if options.get("mixup") else ""
     disturbed = f"blur, sharpening and noise of strength {options['disturb']:g}; " if options.get("disturb") else ""
     frozen = f"stem and first {options['freeze']} stages left as they were; " if options.get("freeze") else ""
+    crossfit = (
+        "of the validation part, too, all but part {} of {}; ".format(*own) if (own := options.get("crossfit")) else ""
+    )
     return (
-        f"{before}{start}{record['images']:,} images, {schedule}; {frozen}AdamW, batch {options['batch']}, "
+        f"{before}{start}{record['images']:,} images, {crossfit}{schedule}; {frozen}AdamW, batch {options['batch']}, "
         f"peak learning rate {options['lr']:g}, cosine; "
         f"{averaged}{mixup}{disturbed}{taught}"
         f"label smoothing {options['smoothing']:g}; logit adjustment {options['adjust']:g} "
@@ -292,8 +295,14 @@ def _calibration(metrics: dict[str, Any]) -> str:
         shares += "which the logit adjustment took out, "
     temperature = f"the temperature {found['temperature']},"
     folded = f"{shares}and {temperature} both" if found["prior"] else temperature
+    judges = (
+        f", each image by the answer of one of {len(found['crossfit'])} models that these weights are the mean of, "
+        "which was not trained on its lesion"
+        if "crossfit" in found
+        else ""
+    )
     return (
-        f"Calibrated on the validation part: {folded} folded into the last layer: "
+        f"Calibrated on the validation part{judges}: {folded} folded into the last layer: "
         f"expected calibration error there {number(found['ece_before'])} before, {number(found['ece_after'])} after"
         f"{held_out}.\n\n"
     )

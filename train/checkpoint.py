@@ -86,7 +86,8 @@ def read_checkpoint(state: dict, options: Options, split_id: str) -> dict[str, A
         ) from None
     now = plain(options)
     # as JSON, and with what all runs had where an earlier version kept them
-    then = {"processes": 1, "teacher": [], "disturb": 0.0, "freeze": 0} | json.loads(json.dumps(saved["options"]))
+    earlier = {"processes": 1, "teacher": [], "disturb": 0.0, "freeze": 0, "crossfit": None}
+    then = earlier | json.loads(json.dumps(saved["options"]))
     changed = [f"{k} {then.get(k)!r} -> {now[k]!r}" for k in now if now[k] != then.get(k)]
     if saved["split"] != split_id:
         changed.append(f"split {saved['split']} -> {split_id}")

@@ -27,10 +27,10 @@ from train.altered import ALTERATIONS
 from train.calibrate import PRIOR, class_share, temperature
 from train.command import command
 from train.data import Record, add_data_argument, given_path, read_ham10000
-from train.evaluate import part_of_training_split
 from train.folder import as_trained, calibration_of, read_run
 from train.metrics import HEADLINES, accuracy, balanced_accuracy
 from train.options import number
+from train.parts import parts_of, split_of
 from train.predictions import predict_all
 
 ORIENTATIONS: dict[str, Callable[[Image.Image], Image.Image]] = {
@@ -66,11 +66,11 @@ def figures(labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
 
 
 def shared_parts(folders: Sequence[Path], records: list[Record]) -> tuple[list[Record], np.ndarray]:
-    """The validation part that all models have in common, and each class's share of the training part, (7,).
+    """The validation images that no model was trained on, and each class's share of the training part, (7,).
 
     Raises:
         ModelError: one is no model of train.fit, or was trained on another split than the first, or than this data
-            gives.
+            gives; or there is no such image.
     """
     runs = []
     for folder in folders:  # all, before the first of them takes its time
@@ -78,8 +78,15 @@ def shared_parts(folders: Sequence[Path], records: list[Record]) -> tuple[list[R
         runs.append(metrics)
         if metrics["split"]["fingerprint"] != runs[0]["split"]["fingerprint"]:
             raise ModelError(f"{folder} was trained on another split than {folders[0]}: compare models of one split.")
-    validation, training = (part_of_training_split(records, runs[0], folders[0], part) for part in ("val", "train"))
-    return validation, class_share(training)
+    unseen = [{r.image_id for r in parts_of(records, run, f)["val"]} for run, f in zip(runs, folders, strict=True)]
+    parts = split_of(records, runs[0], folders[0])
+    validation = [record for record in parts["val"] if all(record.image_id in mine for mine in unseen)]
+    if not validation:
+        raise ModelError(
+            "There is no validation image that none of these models was trained on. Compare those that left out the "
+            "same part (--crossfit I/K)."
+        )
+    return validation, class_share(parts["train"])
 
 
 def compare(folder: Path, validation: Sequence[Record], share: np.ndarray, prior: float) -> np.ndarray:

@@ -20,14 +20,14 @@ import numpy as np
 from scipy.special import softmax
 
 from skin_lesion.decision import Decision
-from skin_lesion.model import METRICS, ModelError, load, read_metrics, weights_digest
+from skin_lesion.model import METRICS, load, read_metrics, weights_digest
 from skin_lesion.predict import Classifier
 from skin_lesion.tables import headline_lines
 from train.altered import answers_stay, write_altered
 from train.card import write_card
 from train.command import command
 from train.curves import curves, reliability
-from train.data import Record, add_data_argument, given_path, read_ham10000
+from train.data import add_data_argument, given_path, read_ham10000
 from train.decisions import achieved, foreign_caught
 from train.degraded import hints_found, write_hints
 from train.figures import write_figures
@@ -46,30 +46,10 @@ from train.folder import (
 )
 from train.foreign import foreign_images
 from train.metrics import ece, summarise
+from train.parts import split_of
 from train.predictions import Predictions, image_size, read_predictions, write_predictions
-from train.split import RATIOS, fingerprint, merge_lesions, split
+from train.split import merge_lesions
 from train.subgroups import subgroups
-
-
-def part_of_training_split(records: list[Record], metrics: dict, folder: Path, part: str) -> list[Record]:
-    """The "train", "val" or "test" part of the split that the model in `folder` was trained on.
-
-    Raises:
-        ModelError: the folder does not say which, or this data gives another split.
-    """
-    if "split" not in metrics:
-        raise ModelError(
-            f"{folder / METRICS} does not say which split the model was trained on; train it with train.fit."
-        )
-    made = metrics["split"]
-    parts = split(records, made["seed"], made.get("ratios", RATIOS), made.get("fold"))
-    found = fingerprint(parts)
-    if found != made["fingerprint"]:
-        raise ModelError(
-            f"The model in {folder} was trained on split {made['fingerprint']}, but this data gives {found}: "
-            "some test images may have been trained on. Use the same HAM10000, or train anew."
-        )
-    return parts[part]
 
 
 def figures_of(
@@ -126,7 +106,7 @@ def evaluate(folder: Path, data: Path, foreign: Path | None = None) -> dict[str,
     """Evaluate and write everything named above; return the metrics."""
     classifier = load(f"local-dir:{folder}")
     metrics, records = read_metrics(folder), read_ham10000(data)
-    test = part_of_training_split(records, metrics, folder, "test")
+    test = split_of(records, metrics, folder)["test"]
     lesions = merge_lesions(records)
     if foreign:
         next(foreign_images(foreign))  # refuses a wrong folder before the work

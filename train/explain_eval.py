@@ -50,12 +50,12 @@ from skin_lesion.predict import Classifier, Prediction
 from train.card import write_card
 from train.command import command
 from train.data import DATAVERSE, MASKS, DataError, Record, add_data_argument, given_path, open_mask, read_ham10000
-from train.evaluate import part_of_training_split
 from train.faithfulness import Map, against_mask, baseline_maps, captums, curves, overlap
 from train.files import Steps, whole
 from train.folder import EXPLAINING, EXPLANATIONS, metrics_now, write_json
 from train.metrics import mean
 from train.options import number
+from train.parts import split_of
 from train.split import merge_lesions
 
 SHARES = np.round(np.arange(0.05, 1, 0.05), 2)  # of a map's maximum, where it may be cut
@@ -280,10 +280,8 @@ def explain_eval(folder: Path, data: Path, per_class: int) -> dict[str, Any]:
     classifier = load(f"local-dir:{folder}")
     metrics, records = read_metrics(folder), read_ham10000(data)
     lesions = merge_lesions(records)
-    chosen = {
-        part: sample(part_of_training_split(records, metrics, folder, part), lesions, per_class)
-        for part in ("val", "test")
-    }
+    parts = split_of(records, metrics, folder)  # a model may have seen validation images, but not their masks
+    chosen = {part: sample(parts[part], lesions, per_class) for part in ("val", "test")}
     for record in chosen["val"] + chosen["test"]:
         mask_of(record, data, 1)  # before hours of work: is there one?
     of = {"weights": classifier.revision} | {part: [r.image_id for r in images] for part, images in chosen.items()}

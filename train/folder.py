@@ -146,6 +146,12 @@ def as_trained(logits: np.ndarray, calibration: dict[str, Any]) -> np.ndarray:
     return logits * calibration["temperature"] - shift
 
 
+def as_calibrated(logits: np.ndarray, calibration: dict[str, Any]) -> np.ndarray:
+    """The other way."""
+    shift = calibration["prior"] * np.log([calibration["class_share"][code] for code in CODES])
+    return (logits + shift) / calibration["temperature"]
+
+
 def drop_figures(folder: Path) -> None:
     """Remove thresholds and figures: they must never stand beside weights they are not of."""
     for name in (DECISION, OOD, EXPLAINING, *MEASURED):

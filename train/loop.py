@@ -29,7 +29,7 @@ from timm.utils import ModelEmaV3
 from tqdm import tqdm
 
 from skin_lesion.classes import CODES
-from skin_lesion.model import WEIGHTS
+from skin_lesion.model import WEIGHTS, read_metrics
 from train.augment import augment, disturb
 from train.batches import batches, copies_of, pick
 from train.cache import load_images
@@ -41,6 +41,7 @@ from train.files import alone
 from train.folder import check_new, drop_figures, save_model_folder
 from train.metrics import balanced_accuracy
 from train.options import FitError, Options
+from train.parts import divided
 from train.processes import Processes, processes
 from train.split import PARTS, RATIOS, fingerprint, split
 from train.start import build_model, earlier_training
@@ -74,7 +75,15 @@ def _fit(options: Options, group: Processes) -> None:
     made |= {"fold": options.fold} if options.fold else {"ratios": RATIOS}
     parts = group.first(lambda: split(read_ham10000(options.data), **made))
     split_id = fingerprint(parts)
-    training, validation = (_subset(parts[p], options.limit) for p in ("train", "val"))
+    before = group.first(lambda: earlier_training(options.init, split_id))
+    known = [{"training": read_metrics(folder).get("training", {})} for folder in options.teacher]
+    seen = divided(parts, {"options": plain(options), "teachers": known, **before})
+    if not seen["val"]:
+        raise FitError(
+            "There is no validation image that --crossfit leaves out and that no model has seen which this run begins "
+            "with or learns from. Use models that left out the same part I/K, or, of few lesions, fewer parts."
+        )
+    training, validation = (_subset(seen[p], options.limit) for p in ("train", "val"))
     if group.rank == 0:
         print(
             f"split {split_id}: {len(training):,} training and {len(validation):,} validation images; "
@@ -108,7 +117,6 @@ def _fit(options: Options, group: Processes) -> None:
     steps = len(labels) // options.batch  # an epoch drops its incomplete last batch
 
     teachers, taught = load_teachers(options.teacher, options.input_side, split_id, share, device, options.amp)
-    before = group.first(lambda: earlier_training(options.init, split_id))
     state = {"model": model, "optimizer": optimizer, "scaler": scaler, "average": average}
     history = restore(state, group.first(lambda: read_checkpoint(state, options, split_id)))
 

@@ -37,8 +37,8 @@ from skin_lesion.model import ModelError
 from skin_lesion.predict import Classifier, Prediction
 from train.command import command
 from train.data import DataError, Record, add_data_argument, given_path, read_ham10000
-from train.evaluate import part_of_training_split
 from train.files import whole
+from train.parts import parts_of
 from train.predictions import predict_all
 from train.split import merge_lesions
 
@@ -168,7 +168,7 @@ def main(argv: list[str] | None = None) -> int:
     if not examples:
         raise DataError(f"{args.folder} has no examples with credits; make them with train.synthesize.")
     records = read_ham10000(args.data)
-    training = part_of_training_split(records, classifier.metrics, classifier.folder, "train")
+    training = parts_of(records, classifier.metrics, classifier.folder)["train"]
     known = reference(classifier, training)
     distance, limit = usual(known)
     share = caught(training, known, limit)

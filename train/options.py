@@ -42,6 +42,7 @@ class Options:
     seed: int  # of weights, order and augmentation
     split_seed: int
     fold: tuple[int, int] | None  # (i, k): cross-validation, the i-th of k parts held out
+    crossfit: tuple[int, int] | None  # (i, k): train on the validation part too, but for the i-th of k parts of it
     limit: int  # use only so many images of each part; 0: all
     resume: bool
     processes: int = 1  # that train together; torchrun's number, no option
@@ -75,12 +76,18 @@ def _phase(text: str) -> tuple[int, int]:
     return int(epochs), int(side)
 
 
-def _fold(text: str) -> tuple[int, int]:
-    """'2/5' -> (2, 5)."""
-    i, _, k = text.partition("/")
-    if not (i.isdigit() and k.isdigit() and 3 <= int(k) <= 20 and 1 <= int(i) <= int(k)):
-        raise argparse.ArgumentTypeError(f"{text!r} is not I/K, for example 1/5 (K from 3 to 20, I from 1 to K)")
-    return int(i), int(k)
+def _part_of(least: int) -> Callable[[str], tuple[int, int]]:
+    """A type for argparse: '2/5' -> (2, 5), of `least` parts or more."""
+
+    def parse(text: str) -> tuple[int, int]:
+        i, _, k = text.partition("/")
+        if not (i.isdigit() and k.isdigit() and least <= int(k) <= 20 and 1 <= int(i) <= int(k)):
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is not I/K, for example 1/5 (K from {least} to 20, I from 1 to K)"
+            )
+        return int(i), int(k)
+
+    return parse
 
 
 def number(low: float, high: float, kind: type = float) -> Callable[[str], float]:
@@ -194,7 +201,19 @@ def parse_options(argv: list[str] | None = None, description: str | None = None)
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default: %(default)s)")
     add("--seed", type=number(0, 2**31, int), default=0, help="weights, order, augmentation (default: %(default)s)")
     add("--split-seed", type=number(0, 2**31, int), default=0, help="of the 70/15/15 split (default: %(default)s)")
-    add("--fold", type=_fold, metavar="I/K", help="cross-validation: hold out the I-th of K parts; then train.pool")
+    add(
+        "--fold",
+        type=_part_of(3),
+        metavar="I/K",
+        help="cross-validation: hold out the I-th of K parts; then train.pool",
+    )
+    add(
+        "--crossfit",
+        type=_part_of(2),
+        metavar="I/K",
+        help="train on the validation part too, but for the I-th of K parts of it, which validates; then, of all I, "
+        "train.soup and train.calibrate --crossfit",
+    )
     add(
         "--limit",
         type=number(0, 10**6, int),

@@ -37,8 +37,8 @@ from skin_lesion.model import DECISION, METRICS, OOD, ModelError, load, read_met
 from train.card import model_card
 from train.command import command
 from train.data import Record, add_data_argument, given_path, read_ham10000
-from train.evaluate import part_of_training_split
 from train.folder import ALTERED, CAPTIONS, EXPLANATIONS, FIGURES, FLIPPED, FOREIGN, MEASURED, PREDICTIONS, QUALITY
+from train.parts import split_of
 from train.split import merge_lesions
 
 CARD = "README.md"
@@ -118,7 +118,7 @@ def held_out_examples(folder: Path, data: Path, count: int) -> Upload:
     """
     records = read_ham10000(data)
     lesions = merge_lesions(records)
-    test = part_of_training_split(records, read_metrics(folder), folder, "test")
+    test = split_of(records, read_metrics(folder), folder)["test"]
     first = {lesions[record.image_id]: record for record in reversed(test)}  # the first image of each lesion
     chosen: list[Record] = []
     for code in CODES:

@@ -19,6 +19,7 @@ from train.data import Record
 
 PARTS = ("train", "val", "test")
 RATIOS = (0.70, 0.15, 0.15)
+CROSSFIT_SEED = 7  # any number: the same for all models, so that their parts fit together
 KNOWN_DUPLICATES = Path(__file__).with_name("known_duplicates.csv")
 
 
@@ -95,6 +96,22 @@ def split(
     for record in sorted(records, key=lambda r: r.image_id):
         parts[part_of[record.image_id]].append(record)
     return parts
+
+
+def crossfit(parts: dict[str, list[Record]], i: int, k: int) -> dict[str, list[Record]]:
+    """The parts of a split for training on validation images too: all but the i-th of k parts of them, from 1.
+
+    So k models together learn from every validation image, and each image can still be judged by one that has not
+    seen its lesion, as in scikit-learn's CalibratedClassifierCV. The test part stays as it is.
+    """
+    if not (k >= 2 and 1 <= i <= k):
+        raise ValueError(f"Cross-fitting needs at least 2 parts, and one of them: {i}/{k} is not that.")
+    part_of = deal(parts["val"], [1] * k, CROSSFIT_SEED)
+    learned = [record for record in parts["val"] if part_of[record.image_id] != i - 1]
+    return parts | {
+        "train": sorted(parts["train"] + learned, key=lambda r: r.image_id),
+        "val": [record for record in parts["val"] if part_of[record.image_id] == i - 1],
+    }
 
 
 def fingerprint(parts: dict[str, list[Record]]) -> str:
