@@ -16,7 +16,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from skin_lesion.images import SUFFIXES, ImageError, image_files, open_image
+from skin_lesion.images import SUFFIXES, UNREAD, ImageError, image_files, open_image
 from skin_lesion.language import LANGUAGES, translator
 from skin_lesion.rows import COLUMNS, csv_line, csv_values
 from skin_lesion.texts import DISCLAIMER
@@ -106,7 +106,7 @@ def _images(paths: list[Path]) -> Iterator[tuple[Path, str]]:
     """Each image to classify with "", or a path with the reason why there is none."""
     for path in paths:
         if path.is_dir():
-            found = image_files(path)
+            found = image_files(path, SUFFIXES + UNREAD)
             yield from ((p, "") for p in found)
             if not found:
                 yield path, f"The folder holds no image ({', '.join(SUFFIXES)})."

@@ -12,23 +12,32 @@ from skin_lesion.predict import Prediction
 def advice(prediction: Prediction, metrics: dict[str, Any], t: Translator) -> str:
     """The malignant and pre-malignant classes together, how often a share in this range goes with which truth, what
     to do."""
-    share = t("All malignant and pre-malignant classes together: {share}.", share=t.percent(prediction.malignant))
-    found = metrics.get("test", {}).get("decision", {}).get("operating_points", {}).get("malignancy")
+
+    def together(places: int | None = None) -> str:
+        share = t.percent(prediction.malignant, places)
+        return t("All malignant and pre-malignant classes together: {share}.", share=share)
+
+    found = metrics.get("test", {}).get("decision", {}).get("operating_points", {}).get("malignancy", [])
+    sides = ("achieved_sensitivity", "achieved_specificity")
+    found = [point for point in found if all(point[side]["value"] is not None for side in sides)]  # held out were both
     if prediction.decision is None or not found:
-        return share + " " + t("A low share does not rule out cancer: show any lesion that worries you to a clinician.")
+        warning = t("A low share does not rule out cancer: show any lesion that worries you to a clinician.")
+        return f"{together()} {warning}"
     points = sorted(found, key=lambda point: -point["threshold"])
     reached = next((point for point in points if prediction.malignant >= point["threshold"]), None)
+    limit = (reached or points[-1])["threshold"]
+    # as many digits as tell the share from the limit that it lies below, or has reached
+    places = next((n for n in (None, 1, 2, 3) if t.percent(prediction.malignant, n) != t.percent(limit, n)), None)
     if reached is None:
-        missed = of_100(1 - points[-1]["achieved_sensitivity"]["value"])
         text = t(
             "That is low, but no all-clear: about {missed} of 100 malignant or pre-malignant held-out images lay "
             "below {limit}. Show a lesion that is new, changes, itches, bleeds or worries you to a clinician.",
-            missed=missed,
-            limit=t.percent(points[-1]["threshold"]),
+            missed=of_100(1 - points[-1]["achieved_sensitivity"]["value"]),
+            limit=t.percent(limit, places),
         )
     else:
         counts = {
-            "limit": t.percent(reached["threshold"]),
+            "limit": t.percent(limit, places),
             "ill": of_100(reached["achieved_sensitivity"]["value"]),
             "well": of_100(1 - reached["achieved_specificity"]["value"]),
         }
@@ -43,7 +52,7 @@ def advice(prediction: Prediction, metrics: dict[str, Any], t: Translator) -> st
                 "and {well} of 100 benign ones. Have a clinician look at this lesion soon.",
                 **counts,
             )
-    return f"{share} {text}"
+    return f"{together(places)} {text}"
 
 
 def of_100(share: float) -> int:

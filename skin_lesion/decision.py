@@ -101,6 +101,8 @@ class Decision:
             raise ValueError(f"mean {tuple(mean.shape)} and whitening {tuple(whitening.shape)} do not fit")
         if not (torch.isfinite(whitening).all() and torch.isfinite(mean).all()):
             raise ValueError("mean or whitening is not finite")
+        if missing := {f"{level:.2f}" for level in LEVELS} - value["sets"].keys():
+            raise ValueError(f"sets lacks {', '.join(sorted(missing))}")
         sets = {float(level): {code: float(least[code]) for code in CODES} for level, least in value["sets"].items()}
         points = {name: tuple(OperatingPoint(**point) for point in value["operating_points"][name]) for name in SCORES}
         known = cls(sets, points, float(value["ood"]["farthest"]), mean, whitening)

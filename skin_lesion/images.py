@@ -7,10 +7,12 @@ import io
 import os
 import struct
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from skin_lesion.language import Translator
 
@@ -20,6 +22,7 @@ MAX_BYTES = 40_000_000  # of the file
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")  # JPEG includes the MPO of many phones
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 UNREAD = (".heic", ".heif", ".avif", ".dng")  # of phones and cameras too, but not read here
+DNG_VERSION = 50706  # a TIFF tag
 
 # Pillow's decoders raise any of these on damaged files, and OSError
 DAMAGE = (SyntaxError, ValueError, EOFError, TypeError, KeyError, IndexError, OverflowError, struct.error)
@@ -45,9 +48,8 @@ class ImageError(ValueError):
         return t(self.english, **self.values)
 
 
-def image_files(folder: Path) -> list[Path]:
-    """The files in and below a folder that are images by their ending, sorted; those too that open_image refuses."""
-    endings = SUFFIXES + UNREAD
+def image_files(folder: Path, endings: Sequence[str] = SUFFIXES) -> list[Path]:
+    """The files in and below a folder that are images by their ending, sorted."""
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in endings and path.is_file())
 
 
@@ -103,7 +105,10 @@ def _open(source: ImageSource) -> Image.Image:
             size=round(size / 1e6),
             limit=MAX_BYTES // 1_000_000,
         )
-    return Image.open(file, formats=FORMATS)
+    image = Image.open(file, formats=FORMATS)
+    if isinstance(image, TiffImageFile) and DNG_VERSION in image.tag_v2:  # its first picture is a thumbnail
+        raise UnidentifiedImageError
+    return image
 
 
 def _from_array(array: np.ndarray) -> Image.Image:

@@ -31,13 +31,15 @@ class Translator:
         """A number as English writes it ("1,234.5"), with this language's decimal point and thousands."""
         return text if self.code == "en" else text.translate({ord("."): ",", ord(","): "\u202f"})
 
-    def percent(self, share: float) -> str:
-        """'87 %', '0.4 %', 'below 0.1 %', never a rounded 0 or 100."""
+    def percent(self, share: float, places: int | None = None) -> str:
+        """'87 %', '0.4 %', 'below 0.1 %', never a rounded 0 or 100. places: decimals, if not as many as usual."""
         if share < 0.001:
             return self("below {share}", share=self.number("0.1 %"))
         if share > 0.999:
             return self("above {share}", share=self.number("99.9 %"))
-        return self.number(f"{share:.0%}" if 0.1 <= share <= 0.9 else f"{share:.1%}").replace("%", " %")
+        if places is None:
+            places = 0 if 0.1 <= share <= 0.9 else 1
+        return self.number(f"{share:.{places}%}").replace("%", " %")
 
 
 @cache

@@ -66,10 +66,10 @@ def _strip_jpeg(data: bytes) -> bytes:
     """Keep what decodes the picture: no Exif, thumbnail, XMP, IPTC or comment, and nothing behind the end."""
     kept, place = [data[:2]], 2
     try:
-        while data[place] == 0xFF:
+        while (place := data.find(b"\xff", place)) >= 0:  # what stands between segments is skipped, as Pillow does
             marker = data[place + 1]
-            if marker == 0xFF:  # filling
-                place += 1
+            if marker in (0x00, 0xFF):  # filling
+                place += 2 - marker % 2
                 continue
             if marker == EOI:
                 kept.append(data[place : place + 2])

@@ -18,7 +18,7 @@ from timm.data import create_transform, resolve_model_data_config
 from skin_lesion.classes import CODES
 from skin_lesion.decision import Decision
 from skin_lesion.hub import CONFIG, DECISION, METRICS, OOD, SOURCES, WEIGHTS, ModelError, download
-from skin_lesion.predict import Classifier
+from skin_lesion.predict import MIDDLE, Classifier
 
 BUNDLED = Path(__file__).with_name("weights")
 ARCHITECTURE = "efficientnet_b0"
@@ -101,6 +101,8 @@ def _load_folder(folder: Path, source: str, revision: str | None = None, decides
             raise ModelError(
                 f"{folder / WEIGHTS} holds values that are not finite in {name}; train or download it again."
             )
+    feature_info: Any = model.feature_info
+    channels = feature_info[MIDDLE]["num_chs"]
     digest = weights_digest(folder)
     metrics = read_metrics(folder)
     _same_weights(metrics, digest, folder / METRICS)
@@ -110,18 +112,21 @@ def _load_folder(folder: Path, source: str, revision: str | None = None, decides
         source=source,
         revision=revision or digest,
         metrics=metrics,
-        decision=_read_decision(folder, digest) if decides else None,
+        decision=_read_decision(folder, digest, channels) if decides else None,
         folder=folder,
     )
 
 
-def _read_decision(folder: Path, digest: str) -> Decision | None:
+def _read_decision(folder: Path, digest: str, channels: int) -> Decision | None:
+    """channels: of the map that distances are measured on."""
     if not (folder / DECISION).is_file():
         return None
     value = _read_json(folder / DECISION)
     _same_weights(value, digest, folder / DECISION)
     try:
         decision, reference = Decision.from_json(value, load_file(folder / OOD)), file_digest(folder / OOD)
+        if len(decision.mean) != 2 * channels:
+            raise ValueError(f"mean {tuple(decision.mean.shape)} does not fit a map of {channels} channels")
     except (OSError, SafetensorError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise ModelError(
             f"{folder / DECISION} and {OOD} are damaged or not what train.calibrate writes ({error}); "

@@ -57,9 +57,11 @@ def render(image: Image.Image, explanation: Explanation, opacity: float = OPACIT
     image = shrunk(image, MAX_SIDE)
     pictures = [image] * beside + [overlay(image, explanation.heat, opacity)]
     gap = max(4, image.width // 60) if beside else 0  # px
-    foreign = "This does not look like a dermatoscopic image. " if explanation.dermatoscopic is False else ""
+    foreign = explanation.dermatoscopic is False
+    warning = "This does not look like a dermatoscopic image. " if foreign else ""
+    share = "" if foreign else f" (p = {explanation.probability:.3f})"
     text = (
-        f"{foreign}{METHODS[explanation.method].name} for {explanation.code} (p = {explanation.probability:.3f}), "
+        f"{warning}{METHODS[explanation.method].name} for {explanation.code}{share}, "
         f"layer {explanation.layer}. {CAVEAT} Not a diagnosis."
     )
     width = len(pictures) * image.width + gap

@@ -82,14 +82,16 @@ def bars_html(prediction: Prediction, t: Translator) -> str:
 
 
 def map_html(explanation: Explanation, t: Translator) -> str:
-    """Which class, method and layer a map is of, as a sentence."""
-    return t(
-        "{method} for {name}, which the model gives {share}; layer {layer}.",
-        method=escape(t(METHODS[explanation.method].name)),
-        name=f"<strong>{escape(t(BY_CODE[explanation.code].short_name))} ({explanation.code})</strong>",
-        share=t.percent(explanation.probability),
-        layer=f"<code>{explanation.layer}</code>",
-    )
+    """Which class, method and layer a map is of, as a sentence; of a picture that is no lesion without the share."""
+    what = {
+        "method": escape(t(METHODS[explanation.method].name)),
+        "name": f"<strong>{escape(t(BY_CODE[explanation.code].short_name))} ({explanation.code})</strong>",
+        "layer": f"<code>{explanation.layer}</code>",
+    }
+    if explanation.dermatoscopic is False:
+        return t("{method} for {name}; layer {layer}.", **what)
+    share = t.percent(explanation.probability)
+    return t("{method} for {name}, which the model gives {share}; layer {layer}.", share=share, **what)
 
 
 def legend_html(explanation: Explanation, t: Translator) -> str:

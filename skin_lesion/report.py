@@ -114,8 +114,7 @@ def report_html(
         foreign_html(t) if prediction.dermatoscopic is False else "",
         f'<div class="notice" role="note"><strong>{escape(t(DISCLAIMER))}</strong> {escape(t(INPUT_NOTE))}</div>',
         quality_html(prediction, t),
-        _pictures_html(image, explanation, t),
-        _answer_html(prediction, metrics, t),
+        *_pictures_and_answer(image, prediction, explanation, metrics, t),
         _what_to_do_html(t),
         _model_html(prediction, metrics, t),
     ]
@@ -144,17 +143,26 @@ def report_name(now: datetime) -> str:
     return f"skin-lesion-report-{now.astimezone(timezone.utc):%Y-%m-%d}.html"
 
 
-def _pictures_html(image: Image.Image, explanation: Explanation, t: Translator) -> str:
+def _pictures_and_answer(
+    image: Image.Image, prediction: Prediction, explanation: Explanation, metrics: dict[str, Any], t: Translator
+) -> list[str]:
+    """As on the page: of a picture that looks like no dermatoscopic image, both on a click only, so not printed."""
     small = shrunk(image, SIDE)
     alt = escape(t("The image that was classified"))
     alt_map = escape(t("The image with the map of the chosen class laid over it"))
     caption = escape(t("The image, {size} pixels", size=f"{image.width}×{image.height}"))
-    return (
-        f'<div class="pictures"><figure>{_img(small, alt)}<figcaption>{caption}</figcaption></figure>'
+    own = f"<figure>{_img(small, alt)}<figcaption>{caption}</figcaption></figure>"
+    map_ = (
         f'<figure class="map">{_img(overlay(small, explanation.heat), alt_map)}<figcaption>'
         f"<p>{map_html(explanation, t)}</p>{legend_html(explanation, t)}<p>{escape(t(CAVEAT))}</p>"
-        "</figcaption></figure></div>"
+        "</figcaption></figure>"
     )
+    answer = _answer_html(prediction, metrics, t)
+    if prediction.dermatoscopic is False:
+        summary = f"<summary>{escape(t('Show the answer all the same'))}</summary>"
+        hidden = f'<details>{summary}<div class="pictures">{map_}</div>{answer}</details>'
+        return [f'<div class="pictures">{own}</div>', hidden]
+    return [f'<div class="pictures">{own}{map_}</div>', answer]
 
 
 def _img(picture: Image.Image, alt: str) -> str:
@@ -165,16 +173,12 @@ def _img(picture: Image.Image, alt: str) -> str:
 
 
 def _answer_html(prediction: Prediction, metrics: dict[str, Any], t: Translator) -> str:
-    """As on the page: of a picture that looks like no dermatoscopic image only on a click, and so not printed."""
     own = t(
         "Each class has a limit of its own, so a rare one may be named with a smaller share than another that is not."
     )
     note = f'<p class="small">{escape(own)}</p>' if prediction.decision else ""
     sets = sets_html(prediction, metrics, t, LEVELS) + note
-    answer = guess_html(prediction, metrics, t) + sets + bars_html(prediction, t)
-    if prediction.dermatoscopic is False:
-        return f"<details><summary>{escape(t('Show the answer all the same'))}</summary>{answer}</details>"
-    return answer
+    return guess_html(prediction, metrics, t) + sets + bars_html(prediction, t)
 
 
 def _what_to_do_html(t: Translator) -> str:

@@ -1,5 +1,7 @@
 """What is said of a share must be what the held-out images show, and never an all-clear."""
 
+import json
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -41,10 +43,27 @@ def test_the_figures_are_those_of_the_held_out_images_from_the_named_limit_on(bu
         expected = f"That is {word}: about {of_ill} of 100 malignant or pre-malignant held-out images lay at "
         assert expected + EN.percent(threshold) + f" or above, and {of_well} of 100 benign ones." in text
         assert "clinician" in text
-    low = said(bundled, thresholds[-1] - 1e-4)
+    low = said(bundled, thresholds[-1] - 0.01)
     missed = round(100 * np.mean(shares[ill] < thresholds[-1]))
     assert f"no all-clear: about {missed} of 100 malignant or pre-malignant held-out images lay below " in low
     assert EN.percent(thresholds[-1]) in low and "clinician" in low
+
+
+def test_a_share_just_below_a_limit_does_not_read_as_the_limit(bundled, thresholds):
+    limit = thresholds[-1]
+    text = said(bundled, limit - 1e-4)
+    share, shown = re.search("together: (.+?)\\. That.* lay below (.+?)\\. Show", text).groups()
+    assert share != shown and float(share[:-2]) < float(shown[:-2]) == pytest.approx(100 * limit, abs=0.05)
+    far = said(bundled, limit / 2)
+    assert EN.percent(limit / 2) in far and EN.percent(limit) in far
+
+
+def test_without_figures_of_both_kinds_of_images_a_share_says_no_more(bundled):
+    metrics = json.loads(json.dumps(bundled.metrics))
+    for point in metrics["test"]["decision"]["operating_points"]["malignancy"]:
+        point["achieved_sensitivity"] = dict.fromkeys(point["achieved_sensitivity"])
+    text = advice(SimpleNamespace(malignant=0.3, decision=bundled.decision), metrics, EN)
+    assert "does not rule out cancer" in text and "of 100" not in text
 
 
 def test_no_share_is_rounded_to_a_promise():

@@ -39,6 +39,13 @@ def test_model_card_and_readme_say_what_metrics_say(metrics):
 def test_model_card_has_front_matter_the_hub_accepts(metrics):
     front = yaml.safe_load(model_card(metrics).split("---\n")[1])
     assert front["library_name"] == "timm" and front["license"] == "cc-by-nc-4.0"
+    for result in front["model-index"][0]["results"]:  # the Hub's copy of the data is split otherwise
+        assert "split" not in result["dataset"] and metrics["split"]["fingerprint"] in result["dataset"]["name"]
+
+
+def test_whose_the_starting_weights_are_is_said(metrics):
+    assert "EfficientNet-Lite0 (Apache-2.0" in model_card(metrics)
+    assert "EfficientNet-Lite0\n(Apache-2.0" in (README.parent / "LICENSE").read_text()
 
 
 def test_a_readme_without_markers_is_refused(metrics):

@@ -91,8 +91,8 @@ def test_cut_off_it_goes_on_after_the_last_image_to_the_same_figures(
     monkeypatch.setattr(explain_eval, "curves", cut_off)
     monkeypatch.setattr(sys, "argv", ["train.explain_eval", str(folder), "--data", str(dataset), "--lesions", "1"])
     assert explain_eval.main() == 130 and "train.explain_eval: interrupted" in capsys.readouterr().err
-    kept = folder / "explaining.jsonl"
-    assert len(kept.read_text().splitlines()) == 2 + 3  # what they are of, the shares, three images
+    kept = folder / "explanation_scores.partial"
+    assert len(kept.read_text().splitlines()) == 1 + 7 + 3  # what they are of, the validation images, three held out
     with kept.open("a") as file:
         file.write('[{"image_id": "cut o')
     left[0] = 4 * len(MAPS)
@@ -107,6 +107,15 @@ def test_steps_of_other_weights_are_thrown_away(tmp_path):
     assert files.Steps(path, {"weights": "a"}).done == [1]
     assert files.Steps(path, {"weights": "b"}).done == []
     assert files.Steps(path, {"weights": "a"}).done == []
+    with path.open("ab") as file:
+        file.write(b"\xff\n[1\n")
+    assert files.Steps(path, {"weights": "a"}).done == []  # damaged
+
+
+def test_two_at_once_are_refused(measured, dataset, tmp_path):
+    folder = shutil.copytree(measured, tmp_path / "model")
+    with files.alone(folder), pytest.raises(ModelError, match="Another command measures the maps"):
+        explain_eval.explain_eval(folder, dataset, 1)
 
 
 def test_a_random_network_answers_each_image_differently(measured):
@@ -137,6 +146,7 @@ def test_figures_of_weights_that_were_replaced_meanwhile_are_not_written(measure
     before = (folder / "metrics.json").read_text()
     monkeypatch.setattr("train.folder.weights_digest", lambda folder: "sha256:new")
     monkeypatch.setattr(explain_eval, "measure", lambda *args: iter([[{"map": "gradcam"}]]))
+    monkeypatch.setattr(explain_eval, "overlaps", lambda *args: iter([{}] * 7))
     monkeypatch.setattr(explain_eval, "best_shares", lambda *args: {})
     monkeypatch.setattr(explain_eval, "seconds_of", lambda *args: {})
     with pytest.raises(ModelError, match="were replaced meanwhile"):

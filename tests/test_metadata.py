@@ -45,6 +45,17 @@ def test_a_jpeg_file_keeps_its_pixels_and_the_side_that_is_up(image, orientation
     assert strip(stripped) == stripped
 
 
+@pytest.mark.parametrize("filling", [b"\0", b"\0\0\0", b"junk", b"\xff", b"\xff\0"])
+def test_what_a_jpeg_file_holds_between_its_parts_is_passed_over(image, filling):
+    """As Pillow does: a file that opens must not be cut to pieces."""
+    whole = encoded(image, "JPEG", exif=exif(1), comment=b"a secret remark")
+    at = whole.index(b"\xff\xdb")  # the first table
+    filled = whole[:at] + filling + whole[at:]
+    stripped = strip(filled)
+    assert np.array_equal(np.asarray(open_image(stripped)), np.asarray(open_image(filled)))
+    assert stripped == strip(whole)
+
+
 def test_the_thumbnails_of_a_jpeg_file_go_too(image):
     """They may show what was cropped away: one of RGB values in the head (JFIF), one in a part of its own (JFXX)."""
     plain = encoded(image, "JPEG", dpi=(72, 72))

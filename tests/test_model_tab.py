@@ -1,5 +1,6 @@
 """The Model tab says what metrics.json and decision.json say, and follows its sliders."""
 
+import json
 import re
 from dataclasses import replace
 
@@ -154,6 +155,18 @@ def test_figures_of_an_older_version_are_shown_without_the_live_part(bundled):
 
 def test_an_evaluated_folder_of_few_images_has_a_tab(evaluated):
     assert len(texts_of(load(f"local-dir:{evaluated}"))["slider"]) == 2
+
+
+def test_without_a_melanoma_held_out_the_tab_shows_the_other_curve(bundled):
+    test = json.loads(json.dumps(bundled.metrics["test"]))
+    curve = test["curves"]["melanoma"]
+    curve["cases"] = 0
+    curve["sensitivity"] = {key: [None] * len(values) for key, values in curve["sensitivity"].items()}
+    for point in test["decision"]["operating_points"]["melanoma"]:
+        point["achieved_sensitivity"] = dict.fromkeys(point["achieved_sensitivity"])
+    roc = model_figures.roc_html(test["curves"], bundled.decision, EN)
+    assert "curve malignancy" in roc and "curve melanoma" not in roc
+    texts_of(replace(bundled, metrics=bundled.metrics | {"test": test}))
 
 
 def test_diagrams_say_in_words_what_they_show_and_leave_nothing_to_colour(bundled):

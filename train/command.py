@@ -1,16 +1,22 @@
-"""How every command of this package ends when it cannot go on: with one sentence, not with a traceback."""
+"""How the commands of this package end when they cannot go on: with one sentence, not with a traceback."""
 
+import errno
 import functools
+import os
 import signal
 import sys
 from collections.abc import Callable
 from typing import ParamSpec
 
-from skin_lesion.model import ModelError
+from skin_lesion.hub import ModelError  # skin_lesion.model would pull in torch, and --help need not wait
 from train.data import DataError
 from train.options import FitError
 
 P = ParamSpec("P")
+ADVICE = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), " Make room there, and run it again.")
+ADVICE |= dict.fromkeys(
+    (errno.EACCES, errno.EPERM, errno.EROFS), " Change who may read and write there, and run it again."
+)
 
 
 def command(name: str, *more: type[Exception]) -> Callable[[Callable[P, int]], Callable[P, int]]:
@@ -27,10 +33,13 @@ def command(name: str, *more: type[Exception]) -> Callable[[Callable[P, int]], C
                 return main(*args, **kwargs)
             except mendable as error:
                 why = str(error)
+            except BrokenPipeError:  # the reader, such as head, has had enough
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                return 141  # as a program that SIGPIPE ends
             except OSError as error:
                 place = f"{error.filename}: " if error.filename else ""
-                why = f"{place}{error.strerror or error}. Make room there, or change who may read and write there."
-            except KeyboardInterrupt:  # every file is written whole or not at all: train.files
+                why = f"{place}{error.strerror or error}.{ADVICE.get(error.errno or 0, '')}"
+            except KeyboardInterrupt:
                 print(f"\n{name}: interrupted", file=sys.stderr)
                 return 128 + signal.SIGINT
             print(f"{name}: {why}", file=sys.stderr)

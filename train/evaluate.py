@@ -12,6 +12,7 @@ trained on another split: its figures would not be held out.
 import argparse
 import csv
 import sys
+from collections import deque
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -109,7 +110,7 @@ def evaluate(folder: Path, data: Path, foreign: Path | None = None) -> dict[str,
     test = split_of(records, metrics, folder)["test"]
     lesions = merge_lesions(records)
     if foreign:
-        next(foreign_images(foreign))  # refuses a wrong folder before the work
+        deque(foreign_images(foreign), maxlen=0)  # refuses a wrong folder, or a wrong file in it, before the work
     write_predictions(folder / PREDICTIONS, classifier, test, lesions, "test part")
     write_predictions(folder / FLIPPED, replace(classifier, flips=True), test, lesions, "four orientations")
     if classifier.decision:

@@ -30,6 +30,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -45,13 +46,13 @@ from skin_lesion.classes import CODES
 from skin_lesion.explain import METHODS, explain, upsample
 from skin_lesion.explanation_tables import CASES, DETAILED, MARGIN, MEASURES, explanation_table
 from skin_lesion.images import open_image
-from skin_lesion.model import METRICS, load, read_metrics
+from skin_lesion.model import METRICS, ModelError, load, read_metrics
 from skin_lesion.predict import Classifier, Prediction
 from train.card import write_card
 from train.command import command
 from train.data import DATAVERSE, MASKS, DataError, Record, add_data_argument, given_path, open_mask, read_ham10000
 from train.faithfulness import Map, against_mask, baseline_maps, captums, curves, overlap
-from train.files import Steps, whole
+from train.files import Steps, alone, whole
 from train.folder import EXPLAINING, EXPLANATIONS, metrics_now, write_json
 from train.metrics import mean
 from train.options import number
@@ -113,14 +114,18 @@ def redrawn(model: Any, images: torch.Tensor | None = None) -> Any:
     return other.eval()
 
 
-def best_shares(classifier: Classifier, records: Sequence[Record], data: Path) -> dict[str, float]:
+def overlaps(
+    classifier: Classifier, records: Sequence[Record], data: Path, done: int = 0
+) -> Iterator[dict[str, list[float]]]:
+    """{map: its overlap with the mask, cut at each of SHARES} of one image after the other, but the first `done`."""
+    for record, _, maps, _ in all_maps(classifier, records, "validation part", done):
+        mask = mask_of(record, data, next(iter(maps.values())).shape[0])
+        yield {name: [overlap(map_, mask, share) for share in SHARES] for name, map_ in maps.items()}
+
+
+def best_shares(found: Sequence[dict[str, list[float]]]) -> dict[str, float]:
     """{map: share of its maximum at which its overlap with the masks is largest on the average}."""
-    overlaps: dict[str, list[list[float]]] = {}
-    for record, _, maps, _ in all_maps(classifier, records, "validation part"):
-        for name, map_ in maps.items():
-            mask = mask_of(record, data, map_.shape[0])
-            overlaps.setdefault(name, []).append([overlap(map_, mask, share) for share in SHARES])
-    return {name: float(SHARES[np.mean(rows, axis=0).argmax()]) for name, rows in overlaps.items()}
+    return {name: float(SHARES[np.mean([image[name] for image in found], axis=0).argmax()]) for name in found[0]}
 
 
 def all_maps(
@@ -284,15 +289,20 @@ def explain_eval(folder: Path, data: Path, per_class: int) -> dict[str, Any]:
     chosen = {part: sample(parts[part], lesions, per_class) for part in ("val", "test")}
     for record in chosen["val"] + chosen["test"]:
         mask_of(record, data, 1)  # before hours of work: is there one?
-    of = {"weights": classifier.revision} | {part: [r.image_id for r in images] for part, images in chosen.items()}
-    steps = Steps(folder / EXPLAINING, of)  # the shares, then the rows of each image
-    if not steps.done:
-        steps.add(best_shares(classifier, chosen["val"], data))
-    shares = steps.done[0]
-    seconds = seconds_of(classifier, chosen["val"][:5])
-    for of_image in measure(classifier, chosen["test"], lesions, data, shares, len(steps.done) - 1):
-        steps.add(of_image)
-    rows = [row for of_image in steps.done[1:] for row in of_image]
+    of: dict[str, Any] = {part: [r.image_id for r in images] for part, images in chosen.items()}
+    of |= {"weights": classifier.revision, "maps": list(METHODS), "measures": list(MEASURES), "shares": list(SHARES)}
+    with ExitStack() as held:
+        if not held.enter_context(alone(folder)):
+            raise ModelError(f"Another command measures the maps of {folder}. Wait until it ends.")
+        steps = Steps(folder / EXPLAINING, of)  # a validation image each, then a held-out one each
+        first = len(chosen["val"])
+        for overlap_of_image in overlaps(classifier, chosen["val"], data, min(len(steps.done), first)):
+            steps.add(overlap_of_image)
+        shares = best_shares(steps.done[:first])
+        seconds = seconds_of(classifier, chosen["val"][:5])
+        for rows_of_image in measure(classifier, chosen["test"], lesions, data, shares, len(steps.done) - first):
+            steps.add(rows_of_image)
+    rows = [row for rows_of_image in steps.done[first:] for row in rows_of_image]
     metrics_now(folder, classifier.revision)
     with whole(folder / EXPLANATIONS) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")

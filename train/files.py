@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,12 +32,20 @@ def whole(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+@contextmanager
+def os_errors(path: Path) -> Iterator[None]:
+    """Raise an OSError of `path` where safetensors says with an error of its own that it cannot write there."""
+    try:
+        yield
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        raise OSError(int(number[1]) if number else None, str(error), str(path)) from None
+
+
 def save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
     """Write a safetensors file that PyTorch reads, and that everybody may. Raises OSError, as it cannot be written."""
-    try:
+    with os_errors(path):
         save_file(tensors, path, metadata={"format": "pt"})
-    except SafetensorError as error:
-        raise OSError(None, str(error), str(path)) from None
     path.chmod(0o644)  # safetensors writes 0600, but a server may run as somebody else
 
 
@@ -64,15 +73,17 @@ def alone(folder: Path) -> Iterator[bool]:
 class Steps:
     """What the steps of a long measurement found, one JSON line each, so that it can go on after an interruption.
 
-    of: all that it depends on; steps of anything else are thrown away, and one that was not written whole.
+    of: all that it depends on; steps of anything else are thrown away, and what was not written whole.
     """
 
     def __init__(self, path: Path, of: Any):
         self.path, self.done = path, []
         head = json.dumps(of)
-        if path.is_file():
+        try:
             first, *lines = path.read_text(encoding="utf-8").split("\n")
             self.done = [json.loads(line) for line in lines[:-1]] if first == head else []
+        except (FileNotFoundError, ValueError):  # damaged: it begins anew
+            pass
         with whole(path) as partial:
             partial.write_text("".join(f"{line}\n" for line in (head, *map(json.dumps, self.done))), encoding="utf-8")
 

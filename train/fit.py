@@ -40,7 +40,7 @@ def main() -> int:
         if first:
             print(f"\ntrain.fit: interrupted; {_what_is_kept(options)}", file=sys.stderr)
         return 128 + (stop.args[0] if stop.args else signal.SIGINT)
-    except (DataError, FitError, ModelError) as error:
+    except (DataError, FitError, ModelError, OSError) as error:
         if first:
             print(f"train.fit: {error}", file=sys.stderr)
         return 1

@@ -12,7 +12,7 @@ import torch
 
 from skin_lesion.classes import BY_CODE, CODES
 from skin_lesion.model import CONFIG, DECISION, METRICS, OOD, WEIGHTS, ModelError, load, read_metrics, weights_digest
-from train.files import whole
+from train.files import os_errors, whole
 from train.options import FitError
 
 # beside metrics.json, written by train.evaluate
@@ -30,7 +30,7 @@ CAPTIONS = {  # file in it -> what it shows, as the model card says it
     "roc.png": "ROC curve of each class against the rest",
     "precision_recall.png": "Precision and recall of each class against the rest",
 }
-EXPLAINING = "explaining.jsonl"  # until train.explain_eval ends: what it has so far
+EXPLAINING = "explanation_scores.partial"  # until train.explain_eval ends: what it has so far
 EXTERNAL = "external_*.csv"  # by train.external: one row an image
 
 
@@ -108,24 +108,25 @@ def save_model_folder(model: torch.nn.Module, folder: Path, input_side: int, **r
 
 
 def _save_as_timm(model: torch.nn.Module, folder: Path, input_side: int) -> None:
-    timm.models.save_for_hf(
-        model,
-        str(folder),
-        safe_serialization=True,
-        model_args={"drop_rate": 0.2},  # nothing else is needed to build it again
-        model_config={
-            "label_names": list(CODES),
-            "label_descriptions": {code: BY_CODE[code].name for code in CODES},
-            "pretrained_cfg": {
-                "input_size": (3, input_side, input_side),
-                "crop_pct": 1.0,
-                "crop_mode": "squash",
-                "interpolation": "bicubic",
-                "license": "cc-by-nc-4.0",
-                "tag": "ham10000",
+    with os_errors(folder / WEIGHTS):
+        timm.models.save_for_hf(
+            model,
+            str(folder),
+            safe_serialization=True,
+            model_args={"drop_rate": 0.2},  # nothing else is needed to build it again
+            model_config={
+                "label_names": list(CODES),
+                "label_descriptions": {code: BY_CODE[code].name for code in CODES},
+                "pretrained_cfg": {
+                    "input_size": (3, input_side, input_side),
+                    "crop_pct": 1.0,
+                    "crop_mode": "squash",
+                    "interpolation": "bicubic",
+                    "license": "cc-by-nc-4.0",
+                    "tag": "ham10000",
+                },
             },
-        },
-    )
+        )
     (folder / WEIGHTS).chmod(0o644)  # safetensors writes 0600, but a server may run as somebody else
 
 

@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
 from timm.data import Mixup
 from timm.optim import param_groups_weight_decay
 from timm.utils import ModelEmaV3
@@ -228,7 +227,7 @@ def _finish(model: torch.nn.Module, options: Options, **records: Any) -> None:
         write_card(options.out, records)
         drop_figures(options.out)  # of earlier weights
         save_model_folder(model, options.out, options.input_side, **records)
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         raise FitError(
             f"The model folder {options.out} cannot be written ({error}). All epochs are kept in {options.checkpoint}: "
             "make room there, then give the same command with --resume."

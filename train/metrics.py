@@ -34,8 +34,9 @@ def balanced_accuracy(labels: np.ndarray, probabilities: np.ndarray) -> float:
 
 
 def macro_f1(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Mean F1 over all seven classes; one that is neither present nor predicted counts 0."""
-    return float(np.mean(_precision_recall_f1(confusion(labels, probabilities))[2]))
+    """Mean F1 over the classes that occur."""
+    counts = confusion(labels, probabilities)
+    return float(np.mean(_precision_recall_f1(counts)[2][counts.any(1)]))
 
 
 def auc(labels: np.ndarray, probabilities: np.ndarray, index: int) -> float | None:

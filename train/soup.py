@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 
 from skin_lesion.model import WEIGHTS, weights_digest
 from train.card import write_card
@@ -63,7 +62,7 @@ def soup(folders: Sequence[Path], out: Path, input_side: int) -> None:
     try:
         write_card(out, records)
         save_model_folder(models[0], out, input_side, **records)
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         raise FitError(f"--out {out} cannot be written ({error}). Make room there, or give another.") from None
 
 

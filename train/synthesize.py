@@ -38,6 +38,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from skin_lesion.classes import CODES
+from train.command import command
 from train.data import given_path
 from train.synthesis.landscape import landscape
 from train.synthesis.lesions import render
@@ -151,6 +152,7 @@ def note(name: str, count: int) -> str:
     return f"synthetic, no patient; not a photograph; {rule}"
 
 
+@command("train.synthesize")
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m train.synthesize", description="Render the demo's synthetic example images."
@@ -165,18 +167,10 @@ def main(argv: list[str] | None = None) -> int:
     if args.candidates < 1 or args.seed < 0:
         parser.error("--candidates must be at least 1 and --seed at least 0")
 
-    from skin_lesion.model import ModelError, load  # here, for the same reason
+    from skin_lesion.model import load  # here, for the same reason
 
-    try:
-        classifier = load(args.model)
-    except ModelError as error:
-        print(f"train.synthesize: {error}", file=sys.stderr)
-        return 1
-    try:
-        args.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        print(f"train.synthesize: --out {args.out} cannot be written ({error.strerror})", file=sys.stderr)
-        return 1
+    classifier = load(args.model)
+    args.out.mkdir(parents=True, exist_ok=True)
 
     def shown(recipe: str, number: int, image: Image.Image) -> Draw:
         jpeg = encode(image)

@@ -92,6 +92,8 @@ def roc_html(curves: dict[str, dict[str, Any]], decision: Decision | None, t: Tr
     drawn, legend = "", ""
     for name, curve in curves.items():
         sensitivity, specificity = curve["sensitivity"]["value"], curve["specificity"]["value"]
+        if None in (sensitivity[0], specificity[0]):  # none of these images was held out, or none else
+            continue
         points = {
             threshold: f"{_x(1 - off)} {_y(on)}"
             for threshold, on, off in zip(curve["threshold"], sensitivity, specificity, strict=True)

@@ -35,8 +35,9 @@ def own_folder() -> Path:
     """
     place = Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir())
     place.mkdir(parents=True, exist_ok=True)
-    for left in place.glob(f"{PREFIX}*_*"):  # by an app that was killed
-        if not _runs(left.name.removeprefix(PREFIX).partition("_")[0]):
+    for left in place.glob(f"{PREFIX}*_*"):  # by an app that was killed; in a container it had this one's number
+        pid = left.name.removeprefix(PREFIX).partition("_")[0]
+        if pid == str(os.getpid()) or not _runs(pid):
             shutil.rmtree(left, ignore_errors=True)
     folder = tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}_", dir=place)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
