@@ -36,7 +36,7 @@ from skin_lesion.ui.i18n import I18N, block, label
 from skin_lesion.ui.keyboard import KEYBOARD, TO_THE_ANSWER
 from skin_lesion.ui.privacy import KeepPrivate, forgetting, own_folder
 from skin_lesion.ui.theme import CSS, theme
-from skin_lesion.ui.upload import LesionImage
+from skin_lesion.ui.upload import CheckedBlocks, LesionImage
 
 EXAMPLES = Path(__file__).with_name("examples")
 MAPS = 4  # made at a time, for all visitors together; a quick one must not wait behind every slow one
@@ -93,7 +93,7 @@ def build_demo(classifier: Classifier, replaced: str = "") -> gr.Blocks:
         return CODES[event.index]
 
     own_folder()  # before the components ask where their files go
-    with gr.Blocks(title="Skin lesion classifier", analytics_enabled=False) as demo:
+    with CheckedBlocks(title="Skin lesion classifier", analytics_enabled=False) as demo:
         gr.HTML(block(partial(head_html, replaced)), elem_id="head")
         with gr.Row():
             with gr.Column(scale=2, min_width=280, elem_id="picture"):
@@ -125,11 +125,12 @@ def build_demo(classifier: Classifier, replaced: str = "") -> gr.Blocks:
         api.build(classifier, replaced)
 
         demo.load(partial(gallery.translated, examples), None, pictures, api_visibility="private")
-        last: dict[str, Any] = {"trigger_mode": "always_last", "api_visibility": "private"}  # of fast clicks too
-        pictures.select(pick, None, image, **last)
+        # of fast clicks each is answered, in order; with "always_last" gradio would answer the first one twice
+        each: dict[str, Any] = {"trigger_mode": "multiple", "api_visibility": "private"}
+        pictures.select(pick, None, image, **each)
         view = [cam.opacity, cam.beside, cam.page]
         quietly: dict[str, Any] = {"api_visibility": "private", "show_progress": "minimal"}
-        cam.all_classes.select(choose, None, cam.target, **last)
+        cam.all_classes.select(choose, None, cam.target, **each)
         gr.on(
             [cam.target.change, cam.method.change],
             partial(another_map, classifier),

@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypedDict, Union, get_args, get_origin, get_t
 
 from skin_lesion.quality import HINTS
 
-API_VERSION = "1.1.1"  # of the named endpoints, by the rule in CHANGELOG.md; /model answers with it
+API_VERSION = "1.1.2"  # of the named endpoints, by the rule in CHANGELOG.md; /model answers with it
 
 
 class ModelName(TypedDict):

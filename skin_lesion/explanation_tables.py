@@ -39,7 +39,7 @@ MEASURES = {
     "pointing": Measure(
         "pointing game ↑",
         True,
-        "how often the hottest point lies in the lesion",
+        "how often the hottest point lies in the lesion; of several that are equally hot, the share that does",
         "how often the map points at the lesion",
     ),
     "energy": Measure(
@@ -150,7 +150,7 @@ def explanation_sentence(metrics: dict[str, Any], method: str, code: str, t: Tra
     if method == DETAILED and row["images"]:
         sentences.append(
             t(
-                "On the {images} {code} images its hottest point lay in the lesion in {share}.",
+                "On the {images} {code} images {share} of its hottest points lay in the lesion, on the average.",
                 images=row["images"],
                 code=code,
                 share=t.percent(row["pointing"]["value"]),

@@ -55,8 +55,11 @@ def strip(data: bytes) -> bytes:
         # Pillow reads a GIF file's comments only when it comes to their frames
         if image.format != "GIF" and not (image.getexif() or SAID & set(image.info)):
             return data
-        file = io.BytesIO()
-        open_image(data).save(file, "PNG", compress_level=1)
+        opened, file = open_image(data), io.BytesIO()
+        opened.save(file, "PNG", compress_level=1)
+        if file.tell() > MAX_BYTES:  # a well compressed photograph must not be refused for what we made of it
+            file = io.BytesIO()
+            opened.save(file, "JPEG", quality=95)
         return file.getvalue()
     except DAMAGED:
         return data

@@ -13,6 +13,7 @@ from skin_lesion.explain import METHODS, Explanation, upsample
 COLOUR_MAP = "viridis"  # perceptually even, readable in grey and for colour-blind eyes
 OPACITY = 0.7  # of the map where it is hottest
 MAX_SIDE = 2048  # px of a rendered overlay; larger images are shown smaller
+LEAST_WIDTH = 100  # px of one with its strip
 CAVEAT = (
     "The map shows what this method takes to have raised the model's score; it does not outline the "
     "lesion and does not show that the answer is right."
@@ -64,7 +65,8 @@ def render(image: Image.Image, explanation: Explanation, opacity: float = OPACIT
         f"{warning}{METHODS[explanation.method].name} for {explanation.code}{share}, "
         f"layer {explanation.layer}. {CAVEAT} Not a diagnosis."
     )
-    width = len(pictures) * image.width + gap
+    across = len(pictures) * image.width + gap
+    width = max(across, LEAST_WIDTH)  # of a very narrow image nobody could read the strip
     size = max(10, image.width // 42)  # px
     font = ImageFont.load_default(size)
     columns = max(8, int(width / font.getlength("n")) - 2)
@@ -72,7 +74,7 @@ def render(image: Image.Image, explanation: Explanation, opacity: float = OPACIT
     height = round(size * (1.3 * len(lines) + 0.8))
     page = Image.new("RGB", (width, image.height + height), "white")
     for i, picture in enumerate(pictures):
-        page.paste(picture, (i * (image.width + gap), 0))
+        page.paste(picture, ((width - across) // 2 + i * (image.width + gap), 0))
     draw = ImageDraw.Draw(page)
     draw.multiline_text((size // 2, image.height + size // 3), "\n".join(lines), "black", font, spacing=size * 0.2)
     return page

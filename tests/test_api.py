@@ -280,6 +280,43 @@ def ask(server: str, *calls: tuple[str, dict]) -> list:
     return asyncio.run(session())
 
 
+def over_http(server: str, endpoint: str, *parameters) -> Any:
+    """What a program without gradio_client gets: the answer's data, or the sentence of an error."""
+    url = f"{server}gradio_api/call/{endpoint}"
+    event = httpx.post(url, json={"data": list(parameters)}).json()["event_id"]
+    kind, data = re.findall(r"event: (complete|error)\ndata: (.*)", httpx.get(f"{url}/{event}", timeout=60).text)[-1]
+    return json.loads(data) if kind == "complete" else json.loads(data)["error"]
+
+
+def test_an_image_may_come_as_text_over_http(server, client, image, here):
+    image.save("lesion.png")
+    expected = client.predict(handle_file("lesion.png"), api_name="/predict")
+    for given in ({"path": data_uri(image)}, {"url": data_uri(image)}):
+        assert over_http(server, "predict", given | {"meta": {"_type": "gradio.FileData"}}) == [expected]
+    picture, answer = over_http(server, "explain", {"path": data_uri(image)})  # the rest as documented
+    assert answer["target"] == expected["prediction"] and picture["path"]
+    rows = over_http(server, "batch", [{"path": data_uri(image)}, None, "lesion.png", {"path": "/etc/passwd"}])[0]
+    assert rows[0]["prediction"] == expected["prediction"]
+    assert all("This is no file that was uploaded here" in row["error"] for row in rows[1:])
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["lesion.jpg", ["lesion.jpg"], 7, {}, {"path": "/etc/passwd"}, {"path": "a" * 5000}, {"path": 7}, {"path": "a\0b"}],
+)
+def test_what_is_no_file_is_refused_with_what_to_do(server, given):
+    assert re.search(
+        r"is no file that was uploaded here. .*gradio_client.handle_file", over_http(server, "predict", given)
+    )
+    if not isinstance(given, list):
+        assert "is no file that was uploaded here" in over_http(server, "batch", given)[0][0]["error"]
+
+
+def test_a_data_uri_that_holds_no_file_is_refused(server):
+    assert "does not hold a file in base64" in over_http(server, "predict", {"path": "data:image/png;base64,A"})
+    assert "No image was sent" in over_http(server, "predict", None) and "No image" in over_http(server, "predict")
+
+
 def data_uri(image: Image.Image, **options) -> str:
     file = io.BytesIO()
     image.save(file, "PNG", **options)

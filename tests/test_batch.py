@@ -367,6 +367,18 @@ def test_stopping_keeps_what_was_read_and_newer_files_end_the_older_ones(classif
     assert list(older) == [nothing] and [r["image"] for r in state.rows] == ["a.png"]
 
 
+def test_taking_the_files_away_stops_the_reading_and_leaves_an_older_table_alone(classifier, files):
+    nothing = (gr.skip(),) * 8
+    state = Batch()
+    assert batch_tab.cleared(*ALL, state) == nothing
+    running = batch_tab.read(classifier, files, *ALL, state)
+    next(running), next(running)
+    *_, summary, table, _ = batch_tab.cleared(*ALL, state)
+    assert "Stopped; not looked at: 2." in summary and list(running) == [nothing]
+    list(batch_tab.read(classifier, files, *ALL, state))
+    assert batch_tab.cleared(*ALL, state) == nothing and len(state.rows) == 3
+
+
 def test_a_table_that_the_server_has_forgotten_says_so():
     summary, table, _ = batch_tab.again(*ALL, Batch())
     assert "kept for a few minutes only" in summary and table == gr.skip()

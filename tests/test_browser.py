@@ -67,6 +67,51 @@ def visitor(english, served):
     nothing_went_wrong(english, served)
 
 
+def slow_network(visitor: Visitor) -> None:
+    """As a hosted page has it: 300 ms to the server and back."""
+    session = visitor.context.new_cdp_session(visitor.page)
+    session.send("Network.enable")
+    session.send(
+        "Network.emulateNetworkConditions",
+        {"offline": False, "latency": 300, "downloadThroughput": -1, "uploadThroughput": -1},
+    )
+
+
+def test_of_fast_clicks_the_last_one_counts(visit):
+    visitor = visit()
+    slow_network(visitor)
+    page = visitor.page
+    for place, shown, text in (
+        (visitor.examples, "#answer section.answer", "{name}"),
+        (page.locator("#cam-all button:has(img)"), "#cam-caption", "({code})"),
+    ):
+        for first, last in ((0, 5), (4, 1)):
+            place.nth(first).click()
+            page.wait_for_timeout(200)
+            place.nth(last).click()
+            wanted = text.format(name=CLASSES[last].short_name, code=CLASSES[last].code)
+            expect(page.locator(shown).first).to_contain_text(wanted, timeout=20_000)
+            page.wait_for_timeout(1500)  # nothing older comes after it
+            expect(page.locator(shown).first).to_contain_text(wanted)
+        page.get_by_role("tab", name="Grad-CAM").click()
+
+
+def test_the_figures_of_a_threshold_are_those_of_the_controls(visit):
+    visitor = visit()
+    page = visitor.page
+    page.get_by_role("tab", name="Model").click()
+    slow_network(visitor)
+    slider = visitor.open_panel.locator("input[type=range]").first
+    slider.focus()
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+        page.wait_for_timeout(70)
+    page.get_by_label("Any malignant or pre-malignant class").click()
+    page.wait_for_timeout(2500)
+    share = f"{float(visitor.open_panel.locator('input[type=number]').first.input_value()):.1f}"
+    expect(page.locator("#model-outcome")).to_contain_text(f"Alarm from {share} % on")
+
+
 def test_a_file_is_chosen_and_another_is_pasted(visit, served, tmp_path):
     picture = tmp_path / "mole.png"
     Image.open(served.root / "examples/mel_synthetic.jpg").transpose(Image.Transpose.ROTATE_90).save(picture)

@@ -127,6 +127,16 @@ def test_a_rendered_map_says_what_it_is_and_large_images_are_shrunk(classifier):
     assert strip.min() < 100 and strip.max() == 255  # dark text on white
 
 
+def test_under_a_very_narrow_image_the_strip_can_still_be_read():
+    explanation = explain.Explanation("mel", 0.5, np.ones((2, 2), np.float32), 1.0)
+    page = np.asarray(render(Image.new("RGB", (32, 4000), "black"), explanation))
+    dark = (page[:2048].max(axis=2) < 250).any(0)
+    assert (
+        page.shape[1] >= 100 and not dark[:20].any() and not dark[-20:].any() and dark.any()
+    )  # it stands in the middle
+    assert (page[2060:, :10].min() < 100).any() and page.shape[0] > 2048 + 100  # the strip begins at the left
+
+
 def test_the_image_without_the_map_can_stand_beside_it(image):
     explanation = explain.Explanation("mel", 0.5, np.ones((2, 2), np.float32), 1.0)
     both, alone = (np.asarray(render(image, explanation, beside=beside)) for beside in (True, False))

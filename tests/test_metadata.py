@@ -45,6 +45,14 @@ def test_a_jpeg_file_keeps_its_pixels_and_the_side_that_is_up(image, orientation
     assert strip(stripped) == stripped
 
 
+def test_a_well_compressed_photograph_does_not_become_too_large(image, monkeypatch):
+    whole = encoded(image, "WEBP", exif=exif(6), quality=20)
+    monkeypatch.setattr("skin_lesion.metadata.MAX_BYTES", 12_000)  # its 10,800 pixels of noise are 32 kB as PNG
+    stripped = strip(whole)
+    assert stripped.startswith(b"\xff\xd8\xff") and SECRETS[0] not in stripped
+    assert open_image(stripped).size == open_image(whole).size
+
+
 @pytest.mark.parametrize("filling", [b"\0", b"\0\0\0", b"junk", b"\xff", b"\xff\0"])
 def test_what_a_jpeg_file_holds_between_its_parts_is_passed_over(image, filling):
     """As Pillow does: a file that opens must not be cut to pieces."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import atexit
+import base64
 import io
 import os
 import socket
@@ -15,6 +16,7 @@ from urllib.parse import quote, urlsplit
 from urllib.request import urlopen
 
 import gradio as gr
+import httpx
 import pytest
 from browser import Visitor
 from gradio.data_classes import PredictBodyInternal
@@ -217,6 +219,19 @@ def test_what_a_killed_app_left_goes_when_the_next_one_starts(tmp_path, monkeypa
     assert folder.parent == tmp_path and folder.is_dir() and os.environ["GRADIO_TEMP_DIR"] == str(folder)
     assert not any((tmp_path / name).exists() for name in killed)
     assert all((tmp_path / name).exists() for name in others)
+
+
+def test_an_image_that_comes_as_text_stays_no_longer_than_a_file_and_is_not_logged(served, photographs):
+    text = base64.b64encode(photographs[0].read_bytes()).decode()
+    uri = f"data:image/jpeg;base64,{text}"
+    for kind, path in (("path", uri), ("url", uri), ("path", text)):
+        for endpoint, given in (("predict", {kind: path}), ("batch", [{kind: path}])):
+            url = f"{served.url}gradio_api/call/{endpoint}"
+            event = httpx.post(url, json={"data": [given]}).json()["event_id"]
+            httpx.get(f"{url}/{event}", timeout=60)
+    assert not any(SECRETS[0] in path.read_bytes() for path in served.files())
+    assert text[:500] not in served.log.read_text() and "Traceback" not in served.log.read_text()
+    forgotten(served)
 
 
 def test_nobody_finds_the_files_of_another(served, client, photographs):

@@ -33,10 +33,11 @@ class Batch:
     rows: list[Row] = field(default_factory=list)
     total: int = 0  # files there are
     asked: int = 0  # how often something newer was wanted
+    reading: bool = False
 
     def begin(self, total: int) -> Callable[[], bool]:
         """Another table; the result tells whether it is still wanted."""
-        self.rows, self.total = [], total
+        self.rows, self.total, self.reading = [], total, True
         self.asked += 1
         mine = self.asked
         return lambda: self.asked == mine
@@ -103,6 +104,7 @@ def build(classifier: Classifier) -> None:
         **quietly,
     )
     stop_button.click(stop, [*wanted, batch], shown, cancels=reading, **quietly)
+    files.clear(cleared, [*wanted, batch], shown, cancels=reading, **quietly)
     gr.on(
         [component.input for component in wanted],
         again,
@@ -141,8 +143,14 @@ def stop(*wanted_and_batch: Any) -> tuple[Any, ...]:
     return finished(batch, wanted, language())
 
 
+def cleared(*wanted_and_batch: Any) -> tuple[Any, ...]:
+    """The visitor takes the files away: that stops the reading of them, and leaves alone the table of earlier ones."""
+    return stop(*wanted_and_batch) if wanted_and_batch[-1].reading else (gr.skip(),) * 8
+
+
 def finished(batch: Batch, wanted: list[Any], t: Translator) -> tuple[Any, ...]:
     """Nothing runs any more, and the uploaded files are let go."""
+    batch.reading = False
     hidden, visible = gr.update(visible=False), gr.update(visible=bool(batch.rows))
     return None, "", hidden, visible, downloads_html(batch.rows, t), *_view(batch, wanted, t)
 

@@ -69,11 +69,11 @@ def build(metrics: dict[str, Any], decision: Decision | None) -> None:
         "api_visibility": "private",
         "concurrency_limit": None,
     }
-    # input, not release: it comes from the keyboard too
-    gr.on([threshold.input, ill.input], partial(move, metrics), values, result, **how)
-    score.input(partial(other_score, metrics, decision), score, [threshold, ill, result], **how)
+    # one event alone writes the result, after every change of a control, whoever made it: so it is of what they show
+    gr.on([score.change, threshold.change, ill.change], partial(move, metrics), values, result, **how)
+    score.input(partial(other_score, metrics, decision), score, [threshold, ill], **how)
     for sensitivity, button in buttons.items():
-        button.click(partial(aim, metrics, decision, sensitivity), [score, ill], [threshold, result], **how)
+        button.click(partial(aim, decision, sensitivity), score, threshold, **how)
 
 
 def _lead(t: Translator) -> str:
@@ -109,18 +109,14 @@ def move(metrics: dict[str, Any], score: str, threshold: float, ill: int) -> str
     return outcome_html(metrics, score, threshold, ill, language())
 
 
-def other_score(metrics: dict[str, Any], decision: Decision | None, score: str) -> tuple[float, int, str]:
-    """Threshold, number of ill patients and result, all from the beginning."""
-    threshold, ill = start(decision, score), ill_at_first(metrics, score)
-    return threshold, ill, outcome_html(metrics, score, threshold, ill, language())
+def other_score(metrics: dict[str, Any], decision: Decision | None, score: str) -> tuple[float, int]:
+    """Threshold and number of ill patients from the beginning."""
+    return start(decision, score), ill_at_first(metrics, score)
 
 
-def aim(
-    metrics: dict[str, Any], decision: Decision | None, sensitivity: float, score: str, ill: int
-) -> tuple[float, str]:
-    """Threshold of an operating point, and result."""
-    threshold = start(decision, score, sensitivity)
-    return threshold, move(metrics, score, threshold, ill)
+def aim(decision: Decision | None, sensitivity: float, score: str) -> float:
+    """Threshold of an operating point."""
+    return start(decision, score, sensitivity)
 
 
 def outcome_html(metrics: dict[str, Any], score: str, threshold: float, ill: int, t: Translator) -> str:

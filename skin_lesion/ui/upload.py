@@ -11,6 +11,7 @@ import httpx
 from gradio.components.image import ImageData
 from gradio.context import LocalContext
 from gradio.data_classes import ListFiles
+from gradio.processing_utils import save_base64_to_cache
 from starlette.concurrency import run_in_threadpool
 
 from skin_lesion.batch import Named
@@ -18,6 +19,11 @@ from skin_lesion.images import ImageError
 from skin_lesion.metadata import strip_file
 
 WEB = ("http://", "https://")
+NOWHERE = "https://nowhere.invalid/"  # stands for what is no file among files, as gradio would refuse them all
+HOW = (
+    "Upload the file and send the path that the upload answers with, in Python gradio_client.handle_file(PATH); or "
+    "send an address that everybody can open, or a data: URI, as path."
+)
 log = logging.getLogger(__name__)
 TOLD = (httpx.HTTPError, httpx.InvalidURL, ValueError)  # what an address can be to blame for; ValueError: the guard's
 
@@ -55,6 +61,54 @@ async def _fetched(address: str, move: Callable[[str], Awaitable[str | None]]) -
     return path
 
 
+class CheckedBlocks(gr.Blocks):
+    """Blocks that look at what was sent before gradio does.
+
+    gradio's own refusals reach nobody who calls a named endpoint; and with some of them it writes into the log what was
+    sent, an image as a data: URI among it, where no image may stay. Parameters that were left out get their defaults.
+    """
+
+    async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any, **kwargs: Any) -> Any:
+        left_out = [block.value for block in block_fn.inputs[len(inputs) :]]
+        sent = [*inputs, *left_out]
+        for i, block in enumerate(block_fn.inputs):
+            if isinstance(block, (LesionImage, LesionFiles)):
+                sent[i] = await run_in_threadpool(block.received, sent[i])
+        return await super().preprocess_data(block_fn, sent, *args, **kwargs)
+
+
+def _received(sent: Any, folder: str) -> dict[str, Any]:
+    """What gradio is to go on with: a file that was uploaded, an address to fetch, or the file of a data: URI.
+
+    folder: where uploads lie, and what a data: URI holds is put.
+
+    Raises:
+        gr.Error: it is none of these.
+    """
+    given = sent if isinstance(sent, dict) else {}
+    kept = {key: given[key] for key in ("orig_name", "mime_type") if isinstance(given.get(key), str)}
+    address = given.get("path") or given.get("url")
+    if isinstance(address, str) and address.lower().startswith("data:"):
+        try:
+            address = save_base64_to_cache(address, folder)
+        except (ValueError, OSError):
+            raise gr.Error(f"The data: URI does not hold a file in base64. {HOW}", print_exception=False) from None
+        strip_file(Path(address))
+    elif not (isinstance(address, str) and (address.lower().startswith(WEB) or _within(address, folder))):
+        shown = repr(address if isinstance(address, str) else sent)[:100]
+        raise gr.Error(f"{shown} is no file that was uploaded here. {HOW}", print_exception=False)
+    elif isinstance(given.get("url"), str) and given.get("path"):
+        kept["url"] = given["url"]
+    return {"path": address, "meta": {"_type": "gradio.FileData"}, **kept}
+
+
+def _within(path: str, folder: str) -> bool:
+    try:
+        return Path(path).resolve().is_relative_to(Path(folder).resolve())
+    except (OSError, ValueError):  # too long for a path, or with a zero byte
+        return False
+
+
 class LesionImage(gr.Image):
     """A gr.Image that hands the handler the path of the uploaded file, unopened.
 
@@ -65,11 +119,11 @@ class LesionImage(gr.Image):
     is_template = True  # the browser shows it as gr.Image
 
     def preprocess(self, payload: ImageData | None) -> str | None:
-        if payload is None:
-            return None
-        if payload.path is None:
-            raise gr.Error("Send the image as an uploaded file, in Python with gradio_client.handle_file(PATH).")
-        return payload.path
+        return payload.path if payload else None
+
+    def received(self, sent: Any) -> Any:
+        """What gradio is to go on with, before `preprocess`."""
+        return None if sent is None else _received(sent, self.GRADIO_CACHE)
 
     async def async_move_resource_to_block_cache(self, url_or_file_path: str | Path | None) -> str | None:
         return await _fetched(str(url_or_file_path), super().async_move_resource_to_block_cache)
@@ -87,7 +141,21 @@ class LesionFiles(gr.File):
     def preprocess(self, payload: ListFiles | None) -> list[Named]:
         return [(file.orig_name or file.path.rpartition("/")[2], self._place(file.path)) for file in payload or []]
 
+    def received(self, sent: Any) -> Any:
+        """What gradio is to go on with, before `preprocess`; what is no file does not stop the others."""
+        if sent is None:
+            return None
+        files: list[dict[str, Any]] = []
+        for one in sent if isinstance(sent, list) else [sent]:
+            try:
+                files.append(_received(one, self.GRADIO_CACHE))
+            except gr.Error:
+                files.append({"path": NOWHERE, "orig_name": repr(one)[:100], "meta": {"_type": "gradio.FileData"}})
+        return files
+
     def _place(self, path: str) -> str | ImageError:
+        if path == NOWHERE:
+            return ImageError("This is no file that was uploaded here; upload it first.")
         if path.lower().startswith(WEB):
             return ImageError(
                 "The file cannot be fetched from its address; give one that everybody can open without logging in, or "
@@ -97,6 +165,8 @@ class LesionFiles(gr.File):
 
     async def async_move_resource_to_block_cache(self, url_or_file_path: str | Path | None) -> str | None:
         """An address from which nothing can be fetched stays as it is, for `preprocess`, and the other files go on."""
+        if url_or_file_path == NOWHERE:
+            return NOWHERE
         try:
             return await _fetched(str(url_or_file_path), super().async_move_resource_to_block_cache)
         except gr.Error as error:
