@@ -49,8 +49,15 @@ class ImageError(ValueError):
 
 
 def image_files(folder: Path, endings: Sequence[str] = SUFFIXES) -> list[Path]:
-    """The files in and below a folder that are images by their ending, sorted."""
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in endings and path.is_file())
+    """The files in and below a folder that are images by their ending, sorted; links are followed."""
+    found, seen = [], set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(place)) in seen:  # a link may lead back
+            folders.clear()
+            continue
+        seen.add(real)
+        found += [path for name in names if (path := Path(place, name)).suffix.lower() in endings and path.is_file()]
+    return sorted(found)
 
 
 def open_image(source: ImageSource | None) -> Image.Image:

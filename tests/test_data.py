@@ -2,6 +2,7 @@ import shutil
 
 import pytest
 
+from train.cache import load_images
 from train.data import MASKS, DataError, open_mask, read_ham10000
 
 
@@ -85,6 +86,22 @@ def test_a_table_that_is_no_utf_8_is_named(copy):
     table.write_bytes(table.read_text().encode("utf-16"))
     with pytest.raises(DataError, match="HAM10000_metadata.csv is not UTF-8 text .*; download it again, or save it as"):
         read_ham10000(copy)
+
+
+def test_a_table_with_a_stray_quote_is_named(copy):
+    table = copy / "HAM10000_metadata.csv"
+    lines = table.read_text().splitlines()
+    table.write_text("\n".join([*lines[:5], '"' + lines[5], *lines[6:], "x" * 200_000]))
+    with pytest.raises(DataError, match="HAM10000_metadata.csv, near line .*; download it again"):
+        read_ham10000(copy)
+
+
+def test_a_link_that_leads_nowhere_is_named(copy):
+    record = read_ham10000(copy)[0]
+    record.path.unlink()
+    record.path.symlink_to("nowhere.jpg")
+    with pytest.raises(DataError, match=f"{record.path} cannot be read"):
+        load_images(read_ham10000(copy), 32)
 
 
 def test_a_table_without_rows_is_refused(copy):

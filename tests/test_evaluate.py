@@ -16,7 +16,7 @@ from train import altered, evaluate, pool
 from train.card import model_card
 from train.data import DataError, read_ham10000
 from train.figures import write_figures
-from train.folder import CAPTIONS, write_json
+from train.folder import CAPTIONS, PREDICTIONS, write_json
 from train.foreign import foreign_images
 from train.predictions import read_predictions
 from train.split import split
@@ -72,6 +72,13 @@ def test_what_other_commands_write_meanwhile_stays_and_no_figure_comes_to_other_
     for name in ("write_predictions", "write_foreign", "write_altered"):
         monkeypatch.setattr(evaluate, name, lambda *_: None)
     monkeypatch.setattr(evaluate, "write_hints", meanwhile)
+    drawn = evaluate.write_figures
+
+    def as_late_as_can_be(*args):
+        drawn(*args)
+        write_json(folder / "metrics.json", read_metrics(folder) | {"late": "figures"})
+
+    monkeypatch.setattr(evaluate, "write_figures", as_late_as_can_be)
     if replaced:
         with pytest.raises(ModelError, match="weights in .* were replaced meanwhile"):
             evaluate.evaluate(folder, dataset)
@@ -79,7 +86,7 @@ def test_what_other_commands_write_meanwhile_stays_and_no_figure_comes_to_other_
         assert not (folder / "test_predictions.csv").exists()
     else:
         expected = evaluate.evaluate(folder, dataset)
-        assert expected["other"] == "figures"
+        assert expected["other"] == expected["late"] == "figures"
     assert read_metrics(folder) == expected
 
 
@@ -170,6 +177,27 @@ def test_pooled_figures_are_not_written_beside_another_recipe(folds, into, monke
     monkeypatch.setattr("sys.argv", ["pool", *map(str, folds), "--into", str(into)])
     assert pool.main() == 1 and "was trained otherwise than the folds (lr)" in capsys.readouterr().err
     assert read_metrics(into) == metrics
+
+
+def test_each_image_is_pooled_once(folds, tmp_path):
+    one, two, three = folds
+    other = shutil.copytree(two, tmp_path / "other")
+    shutil.copy(one / PREDICTIONS, other / PREDICTIONS)
+    with pytest.raises(ModelError, match="28 images were judged by more than one of these models"):
+        pool.pool([one, other, three])
+    lines = (two / PREDICTIONS).read_text().splitlines(keepends=True)
+    (other / PREDICTIONS).write_text("".join(lines[:-3]))
+    with pytest.raises(ModelError, match="has 25 rows, but 28 images were held out there; run train.evaluate anew"):
+        pool.pool([one, other, three])
+
+
+def test_a_table_that_was_cut_off_is_named(evaluated, tmp_path):
+    whole = (evaluated / PREDICTIONS).read_text()
+    wrong = whole.replace(",akiec,histo", ",mole,histo", 1)
+    for broken in (whole[:-40], wrong, whole + '"' + "x" * 200_000):
+        (tmp_path / PREDICTIONS).write_text(broken)
+        with pytest.raises(ModelError, match=f"{PREDICTIONS} is (cut off or )?damaged.*; run train.evaluate anew"):
+            read_predictions(tmp_path / PREDICTIONS)
 
 
 def test_an_older_or_missing_table_says_what_to_run(tmp_path):

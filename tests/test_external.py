@@ -85,6 +85,16 @@ def test_a_column_with_lesions_groups_the_images(images, truth):
     assert len({r.lesion_id for r in external.read_labelled(images, lesions)}) == 7
 
 
+def test_folders_that_are_links_are_followed(images, tmp_path):
+    links = tmp_path / "links"
+    links.mkdir()
+    for folder in images.iterdir():
+        (links / folder.name).symlink_to(folder)
+    expected = [(r.image_id, r.dx) for r in external.read_labelled(images)]
+    (images / "nv" / "round").symlink_to(images / "nv")
+    assert [(r.image_id, r.dx) for r in external.read_labelled(links)] == expected
+
+
 def test_bad_tables_are_refused_by_name(images, truth):
     rows = list(csv.reader(truth.open()))[1:]
     bad = truth.with_name("bad.csv")

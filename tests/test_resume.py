@@ -5,6 +5,7 @@ import errno
 import os
 import resource
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,8 +18,9 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from safetensors.torch import load_file, save_file
 
-from skin_lesion.model import ModelError, load
+from skin_lesion.model import WEIGHTS, ModelError, load
 from train import checkpoint, files, loop
 from train.cache import load_images
 from train.data import DataError, read_ham10000
@@ -112,9 +114,9 @@ def test_a_disk_full_at_a_checkpoint_and_at_the_end_costs_no_epoch(trained, data
     go_on = tiny.options(dataset, out, *tiny.THREE_EPOCHS, "--resume")
     save, save_folder = loop.save_checkpoint, loop.save_model_folder
 
-    def save_into_full_disk(state, options, split_id, history):
+    def save_into_full_disk(state, options, split_id, history, *weights):
         with full_disk() if len(history) == 2 else contextlib.nullcontext():
-            save(state, options, split_id, history)
+            save(state, options, split_id, history, *weights)
 
     def save_folder_into_full_disk(*args, **kwargs):
         with full_disk():
@@ -268,6 +270,25 @@ def test_resume_refuses_a_checkpoint_of_another_run(dataset, tmp_path, monkeypat
         loop.fit(tiny.options(dataset, tmp_path, "--schedule", "1@32"))
     with pytest.raises(FitError, match="another run .*seed 0 -> 7"):
         loop.fit(tiny.options(dataset, tmp_path, "--schedule", "1@32", "--seed", "7", "--resume"))
+
+
+def test_resume_refuses_other_weights_of_the_same_name(dataset, trained, tmp_path, monkeypatch):
+    save = loop.save_checkpoint
+    folders = [shutil.copytree(trained, tmp_path / name / "model") for name in ("one", "other")]
+    weights = load_file(folders[1] / WEIGHTS)
+    save_file({name: tensor + 1 for name, tensor in weights.items()}, folders[1] / WEIGHTS)
+
+    def save_then_stop(*args):
+        save(*args)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "save_checkpoint", save_then_stop)
+    for i, more in enumerate((["--teacher", "{}"], ["--init", "{}/model.safetensors"])):
+        one, other = ([part.format(folder) for part in more] for folder in folders)
+        with pytest.raises(KeyboardInterrupt):
+            loop.fit(tiny.options(dataset, tmp_path / f"{i}", "--schedule", "2@32", *one))
+        with pytest.raises(FitError, match="another run .other weights under the names of --init and --teacher"):
+            loop.fit(tiny.options(dataset, tmp_path / f"{i}", "--schedule", "2@32", *other, "--resume"))
 
 
 def test_a_run_that_is_not_there_is_said_so_before_any_image_is_read(tmp_path):

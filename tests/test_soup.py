@@ -103,6 +103,19 @@ def test_what_has_no_mean_is_named(trained, model_folder, tmp_path, monkeypatch,
         assert said in capsys.readouterr().err and not out.exists()
 
 
+def test_after_a_full_disk_the_same_command_can_be_given_once_more(trained, other, tmp_path, monkeypatch, capsys):
+    out, save = tmp_path / "soup", soup.save_model_folder
+
+    def full(*args, **records):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(soup, "save_model_folder", full)
+    assert run(monkeypatch, trained, other, "--out", out, "--input-side", SIDE) == 1
+    assert "Make room there" in capsys.readouterr().err
+    monkeypatch.setattr(soup, "save_model_folder", save)
+    assert run(monkeypatch, trained, other, "--out", out, "--input-side", SIDE) == 0
+
+
 def test_nothing_in_out_is_lost(trained, other, tmp_path, monkeypatch, capsys):
     before = weights_digest(trained)
     for out, said in (

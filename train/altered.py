@@ -87,7 +87,7 @@ def answers_stay(
     Raises:
         ModelError: the file is missing or of an older version.
     """
-    rows = read_rows(path, ALTERATIONS)
+    rows = read_rows(path, [*ALTERATIONS])
     before = probabilities.argmax(1)
     found = {}
     for name in ALTERATIONS:

@@ -34,7 +34,10 @@ def load_images(records: Sequence[Record], side: int, recompressed: bool = False
     """
     digest = hashlib.sha256(f"{FORMAT},{side},{recompressed}".encode())
     for record in records:
-        stat = record.path.stat()
+        try:
+            stat = record.path.stat()
+        except OSError as error:
+            raise DataError(f"{record.path} cannot be read ({error.strerror}); download it again.") from None
         digest.update(f"{record.path.resolve()},{stat.st_size},{stat.st_mtime_ns}\n".encode())
     file = folder / f"{digest.hexdigest()[:20]}.npy"
     if not file.exists():

@@ -6,12 +6,14 @@ A write that fails or is killed leaves the last good checkpoint whole.
 import io
 import json
 import zipfile
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from skin_lesion.model import WEIGHTS, file_digest
 from train.files import whole
 from train.options import FitError, Options
 
@@ -27,14 +29,22 @@ def plain(options: Options) -> dict[str, Any]:
     return json.loads(json.dumps(values))
 
 
-def save_checkpoint(state: dict, options: Options, split_id: str, history: list) -> None:
+def learned_from(options: Options) -> list[str]:
+    """Digests of the weights that the run begins with and learns from: the names of all model folders' are the same."""
+    files = [folder / WEIGHTS for folder in options.teacher]
+    if options.init not in ("imagenet", "none"):
+        files.append(Path(options.init))
+    return [file_digest(file) for file in files]
+
+
+def save_checkpoint(state: dict, options: Options, split_id: str, history: list, weights: Sequence[str] = ()) -> None:
     """Replace the checkpoint of the epoch before.
 
     Raises:
         FitError: it cannot be written; the old one is whole.
     """
     saved = {name: part.state_dict() for name, part in state.items() if part is not None}
-    saved |= {"options": plain(options), "split": split_id, "history": history}
+    saved |= {"options": plain(options), "split": split_id, "history": history, "weights": list(weights)}
     buffer = io.BytesIO()  # of a full disk torch says "unexpected pos 640 vs 598"
     torch.save(saved, buffer)
     path = options.checkpoint
@@ -61,7 +71,7 @@ def check_resume(options: Options) -> None:
         )
 
 
-def read_checkpoint(state: dict, options: Options, split_id: str) -> dict[str, Any]:
+def read_checkpoint(state: dict, options: Options, split_id: str, weights: Sequence[str] = ()) -> dict[str, Any]:
     """The checkpoint of all of `state` that --resume asks for; {} without --resume.
 
     Raises:
@@ -89,6 +99,8 @@ def read_checkpoint(state: dict, options: Options, split_id: str) -> dict[str, A
     earlier = {"processes": 1, "teacher": [], "disturb": 0.0, "freeze": 0, "crossfit": None}
     then = earlier | json.loads(json.dumps(saved["options"]))
     changed = [f"{k} {then.get(k)!r} -> {now[k]!r}" for k in now if now[k] != then.get(k)]
+    if saved.get("weights", list(weights)) != list(weights):  # an earlier version kept none
+        changed.append("other weights under the names of --init and --teacher")
     if saved["split"] != split_id:
         changed.append(f"split {saved['split']} -> {split_id}")
     if changed:

@@ -105,7 +105,10 @@ def read_ham10000(folder: str | os.PathLike) -> list[Record]:
         raise DataError(
             f"{table} lacks the column(s) {', '.join(missing)}; it has: {', '.join(reader.fieldnames or ()) or 'none'}."
         )
-    rows = list(reader)
+    try:
+        rows = list(reader)
+    except csv.Error as error:
+        raise DataError(f"{table}, near line {reader.line_num}: {error}; download it again.") from None
     _check_rows(table, rows)
 
     paths = {

@@ -119,11 +119,12 @@ def evaluate(folder: Path, data: Path, foreign: Path | None = None) -> dict[str,
     write_hints(folder / QUALITY, classifier, test, data)
     section = held_out_section(folder, classifier.decision, metrics) | {"image_size": image_size(test)}
     section["foreign_source"] = foreign.name if foreign else "built in"
-    metrics = metrics_now(folder, classifier.revision, PREDICTIONS, FLIPPED, FOREIGN, ALTERED, QUALITY)
-    metrics |= {"weights": classifier.revision, "test": section}
+    answers = (PREDICTIONS, FLIPPED, FOREIGN, ALTERED, QUALITY)
+    metrics_now(folder, classifier.revision, *answers)
     found = read_predictions(folder / PREDICTIONS)
     below = f"{section['images']:,} held-out images of {section['lesions']:,} lesions; weights {classifier.revision}"
-    write_figures(folder / FIGURES, found.labels, found.probabilities, below)
+    write_figures(folder / FIGURES, found.labels, found.probabilities, below)  # meanwhile others may write
+    metrics = metrics_now(folder, classifier.revision, *answers) | {"weights": classifier.revision, "test": section}
     write_json(folder / METRICS, metrics)
     write_card(folder, metrics)
     return metrics

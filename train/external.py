@@ -89,7 +89,10 @@ def _from_table(truth: Path, paths: list[Path]) -> list[Record]:
                 f"{truth} lacks the column(s) {', '.join(missing)}; it has: {', '.join(columns) or 'none'}. "
                 "Expected, in any order: image, MEL, NV, BCC, AKIEC, BKL, DF, VASC."
             )
-        rows = list(reader)
+        try:
+            rows = list(reader)
+        except csv.Error as error:
+            raise DataError(f"{truth}, near line {reader.line_num}: {error}.") from None
     if not rows:
         raise DataError(f"{truth} has a head but no rows.")
     by_name = {p.stem: p for p in paths}

@@ -4,7 +4,7 @@ import csv
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -93,7 +93,7 @@ class Steps:
         self.done.append(found)
 
 
-def read_rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
+def read_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     """The rows of a CSV in a model folder. Raises ModelError where it is missing or lacks a column, as an older one."""
     if not path.is_file():
         raise ModelError(f"There is no {path}; run train.evaluate.")
@@ -101,4 +101,10 @@ def read_rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
         reader = csv.DictReader(file)
         if missing := [name for name in columns if name not in (reader.fieldnames or ())]:
             raise ModelError(f"{path} lacks the column(s) {', '.join(missing)}; run train.evaluate anew.")
-        return list(reader)
+        try:
+            rows = list(reader)
+        except csv.Error:
+            rows = [{}]
+    if not all(row.get(name) is not None for row in rows for name in columns):
+        raise ModelError(f"{path} is cut off or damaged; run train.evaluate anew.")
+    return rows

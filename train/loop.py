@@ -33,7 +33,7 @@ from train.augment import augment, disturb
 from train.batches import batches, copies_of, pick
 from train.cache import load_images
 from train.card import write_card
-from train.checkpoint import check_resume, plain, read_checkpoint, restore, save_checkpoint
+from train.checkpoint import check_resume, learned_from, plain, read_checkpoint, restore, save_checkpoint
 from train.data import Record, read_ham10000
 from train.device import pick_amp, pick_device, place
 from train.files import alone
@@ -117,7 +117,8 @@ def _fit(options: Options, group: Processes) -> None:
 
     teachers, taught = load_teachers(options.teacher, options.input_side, split_id, share, device, options.amp)
     state = {"model": model, "optimizer": optimizer, "scaler": scaler, "average": average}
-    history = restore(state, group.first(lambda: read_checkpoint(state, options, split_id)))
+    weights = learned_from(options)
+    history = restore(state, group.first(lambda: read_checkpoint(state, options, split_id, weights)))
 
     for epoch in range(len(history), options.epochs):
         started, losses, skipped, in_a_row = time.perf_counter(), [], 0, 0
@@ -204,7 +205,7 @@ def _fit(options: Options, group: Processes) -> None:
         history.append(line)
         if group.rank == 0:
             print(json.dumps(line), flush=True)
-        group.first(partial(save_checkpoint, state, options, split_id, history))
+        group.first(partial(save_checkpoint, state, options, split_id, history, weights))
 
     if all(line["loss"] is None for line in history):
         raise FitError(

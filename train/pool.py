@@ -25,6 +25,7 @@ from train.card import write_card
 from train.command import command
 from train.data import given_path
 from train.evaluate import figures_of
+from train.files import read_rows
 from train.folder import PREDICTIONS, write_json
 from train.predictions import Predictions, read_predictions
 
@@ -36,7 +37,7 @@ def pool(folders: Sequence[Path], into: Path | None = None) -> dict[str, Any]:
         ModelError: a folder is not an evaluated fold, or they are not all folds of one cross-validation, or `into`
             is not of their recipe.
     """
-    folds, runs, found = [], [], []
+    folds, runs, found, judged = [], [], [], Counter[str]()
     for folder in folders:
         metrics = read_metrics(folder)
         if "fold" not in metrics.get("split", {}) or "test" not in metrics or "averaged" in metrics["training"]:
@@ -50,10 +51,21 @@ def pool(folders: Sequence[Path], into: Path | None = None) -> dict[str, Any]:
         about["prior of the calibration"] = _prior(metrics)
         runs.append(about | options)
         found.append(read_predictions(folder / PREDICTIONS))
+        if len(found[-1].labels) != (images := metrics["test"]["images"]):
+            raise ModelError(
+                f"{folder / PREDICTIONS} has {len(found[-1].labels)} rows, but {images} images were held out there; "
+                "run train.evaluate anew."
+            )
+        judged.update(row["image_id"] for row in read_rows(folder / PREDICTIONS, ["image_id"]))
     k = folds[0][1]
     if Counter(folds) != Counter((i, k) for i in range(1, k + 1)):
         given = ", ".join(f"{i}/{k}" for i, k in folds)
         raise ModelError(f"Each fold is needed once, 1/{k} to {k}/{k}; given: {given}.")
+    if twice := [image for image, count in judged.items() if count > 1]:
+        raise ModelError(
+            f"{len(twice)} images were judged by more than one of these models (the first: {twice[0]}), so the answers "
+            "in some folder are not its own. Run train.evaluate anew."
+        )
     for folder, run in zip(folders, runs, strict=True):
         other = sorted(name for name in run if run[name] != runs[0].get(name))
         if other:

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from skin_lesion.classes import CODES
 from skin_lesion.images import ImageError, open_image
+from skin_lesion.model import ModelError
 from skin_lesion.predict import Classifier, Prediction
 from train.data import DataError, Record
 from train.files import read_rows, whole
@@ -85,9 +86,15 @@ def write_predictions(
 
 
 def read_predictions(path: Path) -> Predictions:
-    """Raises ModelError where the file is missing or of an older version."""
+    """Raises ModelError where the file is missing, damaged or of an older version."""
     rows = read_rows(path, COLUMNS)
+    try:
+        return _as_predictions(rows)
+    except ValueError as error:
+        raise ModelError(f"{path} is damaged ({error}); run train.evaluate anew.") from None
 
+
+def _as_predictions(rows: list[dict[str, str]]) -> Predictions:
     def column(name: str) -> np.ndarray:
         return np.array([row[name] for row in rows])
 

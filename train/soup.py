@@ -63,6 +63,7 @@ def soup(folders: Sequence[Path], out: Path, input_side: int) -> None:
         write_card(out, records)
         save_model_folder(models[0], out, input_side, **records)
     except OSError as error:
+        (out / "README.md").unlink(missing_ok=True)  # or the next try would be refused
         raise FitError(f"--out {out} cannot be written ({error}). Make room there, or give another.") from None
 
 
