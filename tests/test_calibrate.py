@@ -136,7 +136,8 @@ def test_a_folder_with_thresholds_of_other_weights_or_damaged_ones_is_refused(fo
         load(f"local-dir:{folder}")
     (folder / "kept").rename(folder / "ood.safetensors")
     nan = re.sub('"mel": [0-9.]+', '"mel": NaN', good)
-    for broken in (good.replace('"mel"', '"melanoma"'), good.replace('"threshold"', '"limit"'), good[:-20], nan):
+    level = good.replace('"0.95"', '"0.99"')
+    for broken in (good.replace('"mel"', '"melanoma"'), good.replace('"threshold"', '"limit"'), level, good[:-20], nan):
         (folder / "decision.json").write_text(broken)
         with pytest.raises(ModelError, match="decision.json"):
             load(f"local-dir:{folder}")

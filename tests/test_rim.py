@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 from shared_fixtures import write_dataset
 
-from skin_lesion.decision import Decision, largest_side, rim
+from skin_lesion.classes import CODES
+from skin_lesion.decision import LEVELS, Decision, largest_side, rim
 from skin_lesion.model import ModelError, load
 from train import calibrate
 from train.data import MASKS, open_mask, read_ham10000
@@ -17,7 +18,8 @@ from train.folder import write_json
 from train.rim import CUT_OFF, WHOLE, add_cut_off, covered_side, fit_probe, sample, through_lesion
 from train.split import RATIOS, fingerprint, split
 
-BASE = {"sets": {}, "operating_points": {"melanoma": [], "malignancy": []}, "ood": {"farthest": 1e3}}
+SETS = {f"{level:.2f}": dict.fromkeys(CODES, 0.5) for level in LEVELS}
+BASE = {"sets": SETS, "operating_points": {"melanoma": [], "malignancy": []}, "ood": {"farthest": 1e3}}
 
 
 def known(channels: int) -> dict[str, torch.Tensor]:

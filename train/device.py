@@ -31,7 +31,9 @@ def pick_device(name: str, group: Processes) -> torch.device:
             name = f"cuda:{group.local_rank}"
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device).item()  # "meta" makes tensors, but computes nothing
+        torch.empty(0, device=device)
+        if device.type == "meta":
+            raise RuntimeError("it holds no numbers")
     except (RuntimeError, AssertionError) as error:
         if group.rank:
             raise  # the first process has one: what ails this one's is worth a traceback
