@@ -27,9 +27,12 @@ HINTS = {
 }
 
 
-def hints(image: Image.Image, cut_off: bool = False) -> tuple[str, ...]:
-    """Codes of HINTS that hold for an RGB image, in their order. cut_off: by the model, Decision.cut_off."""
-    square = _square(image)
+def hints(image: Image.Image, cut_off: bool = False, square: Image.Image | None = None) -> tuple[str, ...]:
+    """Codes of HINTS that hold for an RGB image, in their order.
+
+    cut_off: by the model, Decision.cut_off. square: the image as `reduced` gives it, where that is at hand.
+    """
+    square = square or reduced(image)
     grey = _grey(square)
     found = {
         "small": min(image.size) < SMALL,
@@ -43,7 +46,7 @@ def hints(image: Image.Image, cut_off: bool = False) -> tuple[str, ...]:
 
 def colourless(image: Image.Image) -> bool:
     """Whether an RGB image is a grey one: without colours the model takes malignant lesions for benign ones."""
-    return bool(np.percentile(np.ptp(np.asarray(_square(image), np.int16), axis=2), 90) < COLOURLESS)
+    return bool(np.percentile(np.ptp(np.asarray(reduced(image), np.int16), axis=2), 90) < COLOURLESS)
 
 
 def sharpness(image: Image.Image) -> float:
@@ -60,10 +63,10 @@ def sharpness(image: Image.Image) -> float:
 
 def _grey(image: Image.Image) -> np.ndarray:
     """(SIDE, SIDE) float, 0 to 255."""
-    return np.asarray(_square(image), np.float64) @ (0.299, 0.587, 0.114)
+    return np.asarray(reduced(image), np.float64) @ (0.299, 0.587, 0.114)
 
 
-def _square(image: Image.Image) -> Image.Image:
+def reduced(image: Image.Image) -> Image.Image:
     """SIDE × SIDE; one that is so already stays as it is."""
     # where it reduces, Hamming keeps as much as a mean over areas does; where it enlarges, it makes steps
     way = Image.Resampling.HAMMING if min(image.size) >= SIDE else Image.Resampling.BICUBIC

@@ -122,7 +122,7 @@ def test_a_button_sets_the_threshold_of_its_operating_point_and_names_its_aim(bu
     assert threshold._aim(0.90, EN) == "Aim at 90 of 100"  # what it achieved stands in the result
     for score in SCORES:
         for point in bundled.decision.points[score]:
-            per_cent = threshold.aim(bundled.decision, point.sensitivity, score)
+            per_cent = threshold.start(bundled.decision, score, point.sensitivity)
             assert per_cent == pytest.approx(100 * point.threshold, abs=0.005)
             read = at_threshold(bundled.metrics, score, per_cent / 100, 0.1)
             html = threshold.move(bundled.metrics, score, per_cent, 100)

@@ -18,7 +18,7 @@ from train.folder import as_calibrated, as_trained
 from train.options import FitError, parse_options
 from train.parts import left_out, parts_of, split_of
 from train.soup import soup
-from train.split import crossfit, merge_lesions
+from train.split import left_out_part, merge_lesions
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,11 @@ def test_each_part_is_left_out_once_and_lesions_stay_together(made, dataset):
     lesions = merge_lesions(records)
     whole = split_of(records, read_metrics(made / "mean"), made / "mean")
     one, two = (parts_of(records, read_metrics(made / f"part{i}"), made / f"part{i}") for i in (1, 2))
-    assert one == crossfit(whole, 1, 2) and two == crossfit(whole, 2, 2)
+    for i, parts in ((1, one), (2, two)):
+        left = left_out_part(whole["val"], i, 2)
+        learned = [record for record in whole["val"] if record not in left]
+        train = sorted(whole["train"] + learned, key=lambda record: record.image_id)
+        assert parts == whole | {"train": train, "val": left}
     assert ids(one["val"]) | ids(two["val"]) == ids(whole["val"]) and one["val"] and two["val"]
     for parts in (one, two):
         assert ids(parts["train"]) | ids(parts["val"]) == ids(whole["train"]) | ids(whole["val"])
@@ -67,7 +71,7 @@ def test_each_part_is_left_out_once_and_lesions_stay_together(made, dataset):
     assert mean["val"] == [] and ids(mean["train"]) == ids(whole["train"]) | ids(whole["val"])
     for i, k in ((0, 2), (3, 2), (1, 1)):
         with pytest.raises(ValueError, match=f"at least 2 parts, and one of them: {i}/{k}"):
-            crossfit(whole, i, k)
+            left_out_part(whole["val"], i, k)
 
 
 def test_the_folder_says_so(made):

@@ -149,7 +149,8 @@ def calibrate(folder: Path, data: Path, prior: float | None = None, crossfit: Se
     classifier = load_to_calibrate(folder)
     metrics = read_metrics(folder)
     records = read_ham10000(data)
-    training = parts_of(records, metrics, folder)["train"]
+    parts = parts_of(records, metrics, folder)
+    training = parts["train"]
     share = class_share(training)
     share_of = {code: round(float(s), 6) for code, s in zip(CODES, share, strict=True)}
     done = calibration_of(metrics, weights_digest(folder))
@@ -159,7 +160,7 @@ def calibrate(folder: Path, data: Path, prior: float | None = None, crossfit: Se
     if crossfit:
         validation, answers = answers_of_others(crossfit, records, metrics, folder)
     else:
-        validation = parts_of(records, metrics, folder)["val"]
+        validation = parts["val"]
         if not validation:
             raise ModelError(
                 f"{folder} was trained on the whole validation part. Give with --crossfit the models that it is the "

@@ -30,7 +30,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -163,9 +162,7 @@ def measure(
         [classifier.transform(open_image(record.path)) for record in records[:: len(records) // 32 or 1]]
     )
     others = {"random_head": redrawn(model), "random_weights": redrawn(model, some)}
-    seen = dict.fromkeys(CODES, 0)
-    for record in records[:done]:
-        seen[record.dx] += 1
+    seen = Counter(record.dx for record in records[:done])
     for record, image, maps, prediction in all_maps(classifier, records, "held-out part", done):
         x = classifier.transform(image).unsqueeze(0)
         target, code = CODES.index(prediction.code), prediction.code
@@ -291,8 +288,8 @@ def explain_eval(folder: Path, data: Path, per_class: int) -> dict[str, Any]:
         mask_of(record, data, 1)  # before hours of work: is there one?
     of: dict[str, Any] = {part: [r.image_id for r in images] for part, images in chosen.items()}
     of |= {"weights": classifier.revision, "maps": list(METHODS), "measures": list(MEASURES), "shares": list(SHARES)}
-    with ExitStack() as held:
-        if not held.enter_context(alone(folder)):
+    with alone(folder) as free:
+        if not free:
             raise ModelError(f"Another command measures the maps of {folder}. Wait until it ends.")
         steps = Steps(folder / EXPLAINING, of)  # a validation image each, then a held-out one each
         first = len(chosen["val"])

@@ -143,14 +143,17 @@ def calibration_of(metrics: dict[str, Any], digest: str) -> dict[str, Any] | Non
 
 def as_trained(logits: np.ndarray, calibration: dict[str, Any]) -> np.ndarray:
     """(..., 7) logits as they were before train.calibrate made (z + prior log(class share)) / temperature of them."""
-    shift = calibration["prior"] * np.log([calibration["class_share"][code] for code in CODES])
-    return logits * calibration["temperature"] - shift
+    return logits * calibration["temperature"] - _shift(calibration)
 
 
 def as_calibrated(logits: np.ndarray, calibration: dict[str, Any]) -> np.ndarray:
     """The other way."""
-    shift = calibration["prior"] * np.log([calibration["class_share"][code] for code in CODES])
-    return (logits + shift) / calibration["temperature"]
+    return (logits + _shift(calibration)) / calibration["temperature"]
+
+
+def _shift(calibration: dict[str, Any]) -> np.ndarray:
+    """(7,), what was added to the logits: prior log(class share)."""
+    return calibration["prior"] * np.log([calibration["class_share"][code] for code in CODES])
 
 
 def drop_figures(folder: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from skin_lesion.model import METRICS, ModelError
 from train.data import Record
-from train.split import RATIOS, crossfit, fingerprint, split
+from train.split import RATIOS, fingerprint, left_out_part, split
 
 
 def split_of(records: list[Record], metrics: dict[str, Any], folder: Path) -> dict[str, list[Record]]:
@@ -42,7 +42,7 @@ def divided(parts: dict[str, list[Record]], training: dict[str, Any]) -> dict[st
     """A split's parts, with the validation images that a training saw moved to "train"; training: of metrics.json."""
     validation = parts["val"]
     for i, k in left_out(training):
-        unseen = {record.image_id for record in crossfit(parts, i, k)["val"]}
+        unseen = {record.image_id for record in left_out_part(parts["val"], i, k)}
         validation = [record for record in validation if record.image_id in unseen]
     kept = {record.image_id for record in validation}
     seen = [record for record in parts["val"] if record.image_id not in kept]

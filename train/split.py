@@ -98,20 +98,16 @@ def split(
     return parts
 
 
-def crossfit(parts: dict[str, list[Record]], i: int, k: int) -> dict[str, list[Record]]:
-    """The parts of a split for training on validation images too: all but the i-th of k parts of them, from 1.
+def left_out_part(validation: Sequence[Record], i: int, k: int) -> list[Record]:
+    """The i-th of k parts of a split's validation part, counted from 1: the rest of it is trained on too.
 
     So k models together learn from every validation image, and each image can still be judged by one that has not
-    seen its lesion, as in scikit-learn's CalibratedClassifierCV. The test part stays as it is.
+    seen its lesion, as in scikit-learn's CalibratedClassifierCV.
     """
     if not (k >= 2 and 1 <= i <= k):
         raise ValueError(f"Cross-fitting needs at least 2 parts, and one of them: {i}/{k} is not that.")
-    part_of = deal(parts["val"], [1] * k, CROSSFIT_SEED)
-    learned = [record for record in parts["val"] if part_of[record.image_id] != i - 1]
-    return parts | {
-        "train": sorted(parts["train"] + learned, key=lambda r: r.image_id),
-        "val": [record for record in parts["val"] if part_of[record.image_id] == i - 1],
-    }
+    part_of = deal(validation, [1] * k, CROSSFIT_SEED)
+    return [record for record in validation if part_of[record.image_id] == i - 1]
 
 
 def fingerprint(parts: dict[str, list[Record]]) -> str:

@@ -73,7 +73,7 @@ def build(metrics: dict[str, Any], decision: Decision | None) -> None:
     gr.on([score.change, threshold.change, ill.change], partial(move, metrics), values, result, **how)
     score.input(partial(other_score, metrics, decision), score, [threshold, ill], **how)
     for sensitivity, button in buttons.items():
-        button.click(partial(aim, decision, sensitivity), score, threshold, **how)
+        button.click(partial(start, decision, sensitivity=sensitivity), score, threshold, **how)
 
 
 def _lead(t: Translator) -> str:
@@ -112,11 +112,6 @@ def move(metrics: dict[str, Any], score: str, threshold: float, ill: int) -> str
 def other_score(metrics: dict[str, Any], decision: Decision | None, score: str) -> tuple[float, int]:
     """Threshold and number of ill patients from the beginning."""
     return start(decision, score), ill_at_first(metrics, score)
-
-
-def aim(decision: Decision | None, sensitivity: float, score: str) -> float:
-    """Threshold of an operating point."""
-    return start(decision, score, sensitivity)
 
 
 def outcome_html(metrics: dict[str, Any], score: str, threshold: float, ill: int, t: Translator) -> str:
